@@ -1,0 +1,212 @@
+"""The account state: all that is remembered of one account, and nothing that can be derived.
+
+Structs encode as msgpack arrays, so field order is the storage format: append fields only
+together with a new ``FORMAT`` and a reader of the old one. Times are Unix seconds of event
+time, days are whole UTC days since 1970-01-01.
+"""
+
+from typing import Any, Final, TypeAlias
+
+import msgspec
+
+from scoring.errors import UnknownState
+from scoring.model import SECONDS_PER_DAY
+
+FORMAT: Final = 1
+"""Version of the stored state."""
+
+CHANNELS: Final = (
+    "ad",
+    "page_visit",
+    "chat",
+    "email",
+    "meeting",
+    "intent",
+    "account",
+    "contact",
+    "opportunity",
+    "survey",
+    "identify",
+)
+"""Event types by the small number that stands for each in stored states."""
+
+CHANNEL_CODES: Final = {name: code for code, name in enumerate(CHANNELS)}
+
+DaySeries: TypeAlias = list[Any]
+"""``[first day, value, value, ...]``, one value a day without holes: a byte a quiet day."""
+
+
+class Contact(msgspec.Struct, array_like=True):
+    """One person of the account."""
+
+    minutes: dict[int, float] = {}
+    """Engagement mass at the account's landmark, per channel code, before seniority."""
+    inbound: float = 0.0
+    """Mass of what they did, with the half-life of relationships."""
+    outbound: float = 0.0
+    """Mass of what we did towards them."""
+    seniority: str | None = None
+    """Of the newest upserted record; None when it said none, or there is no record."""
+    recorded_at: float | None = None
+    """Event time of the newest upserted record."""
+    removed_at: float | None = None
+    """Event time of the newest removal."""
+    removed: bool = False
+    """Whether the newest record of all is a removal."""
+
+
+class AccountRecord(msgspec.Struct, array_like=True):
+    """The newest word of the CRM on the account."""
+
+    recorded_at: float
+    target: bool = False
+    tier: int | None = None
+    owner_id: str | None = None
+    details: dict[str, Any] = {}
+    """Name, domains, owner_email, industry, employees, parent_account_id, icp_fit."""
+
+
+class Opportunity(msgspec.Struct, array_like=True):
+    """Where one opportunity stands."""
+
+    state: str
+    """``open``, ``won``, ``lost`` or ``churned``."""
+    kind: str
+    since: float | None = None
+    """Event time of the newest deciding event; None while only ``updated`` was seen."""
+
+
+class Touch(msgspec.Struct, array_like=True):
+    """One event that added much engagement, kept to explain the score."""
+
+    mass: float
+    time: float
+    channel: int
+    contact_id: str | None
+    label: str
+
+
+class AccountState(msgspec.Struct, array_like=True):
+    """Everything stored of one account; the fold changes it in place."""
+
+    account_id: str
+    format: int = FORMAT
+    record: AccountRecord | None = None
+    landmark: float | None = None
+    """Unix seconds at which all masses are expressed."""
+    contacts: dict[str, Contact] = {}
+    unknown: dict[int, float] = {}
+    """Mass per channel code of events without a contact."""
+    frozen: dict[int, float] = {}
+    """Mass per channel code of forgotten contacts, times their seniority weight."""
+    minutes: float = 0.0
+    """Weighted, decayed minutes at ``instant``: what the engaged stage is decided by."""
+    instant: float | None = None
+    """The later of the newest event time of any type and the last due instant."""
+    newest: dict[int, float] = {}
+    """Newest event time per event type code."""
+    caps: dict[int, DaySeries] = {}
+    """Capped points per channel code and day, back to the horizon."""
+    counts: dict[str, DaySeries] = {}
+    """Visits and signals per intent topic and day, back to the start of the baseline."""
+    first_counted_day: int | None = None
+    surging: list[str] = []
+    engaged: bool = False
+    stage: str | None = None
+    opportunities: dict[str, Opportunity] = {}
+    churned_at: float | None = None
+    """Event time of the newest churn of any opportunity."""
+    events: int = 0
+    first_event_at: float | None = None
+    last_event_at: float | None = None
+    touches: list[Touch] = []
+
+
+_encoder = msgspec.msgpack.Encoder()
+_decoder = msgspec.msgpack.Decoder(AccountState)
+_head_decoder = msgspec.msgpack.Decoder(list[Any])
+
+
+def encode_state(state: AccountState) -> bytes:
+    """Return *state* as msgpack."""
+    return _encoder.encode(state)
+
+
+def decode_state(data: bytes) -> AccountState:
+    """Return the state stored in *data*.
+
+    Raises UnknownState for a format of another version, or bytes that are no state at all.
+    """
+    try:
+        state = _decoder.decode(data)
+    except msgspec.DecodeError as error:
+        raise UnknownState(f"a stored account state cannot be read: {error}.") from error
+    if state.format != FORMAT:
+        raise UnknownState(
+            f"account {state.account_id} is stored in format {state.format}; "
+            f"this version reads format {FORMAT}."
+        )
+    return state
+
+
+def utc_day(time: float) -> int:
+    """Return the UTC day of *time* (Unix seconds) as days since 1970-01-01.
+
+    >>> utc_day(86_400.0), utc_day(-0.5)
+    (1, -1)
+    """
+    return int(time // SECONDS_PER_DAY)
+
+
+def add_on_day(series: DaySeries, day: int, amount: float, *, keep_days: int) -> None:
+    """Add *amount* to *day* of *series*, keeping about the newest *keep_days* days.
+
+    Days before the series' reach grow it to the front; *keep_days* bounds it, so the
+    caller leaves out days that no rule looks at any more.
+
+    >>> series = [10, 1, 2]
+    >>> add_on_day(series, 13, 5, keep_days=91); series
+    [10, 1, 2, 0, 5]
+    """
+    offset = day - series[0]
+    if offset < 0:
+        if len(series) - 1 - offset > keep_days:
+            return
+        series[1:1] = [0] * -offset
+        series[0] = day
+        offset = 0
+    length = len(series) - 1
+    if offset >= length:
+        if offset >= length + keep_days:  # everything remembered is out of reach
+            series[:] = [day, amount]
+            return
+        series.extend([0] * (offset - length + 1))
+        surplus = offset + 1 - keep_days
+        if surplus > 0:
+            del series[1 : surplus + 1]
+            series[0] += surplus
+            offset -= surplus
+    series[offset + 1] += amount
+
+
+def on_day(series: DaySeries | None, day: int) -> float:
+    """Return the value of *day*, 0 outside the series.
+
+    >>> on_day([10, 1, 2], 11), on_day([10, 1, 2], 12), on_day(None, 3)
+    (2, 0, 0)
+    """
+    if series is None:
+        return 0
+    index = day - series[0] + 1
+    return series[index] if 1 <= index < len(series) else 0
+
+
+def over_days(series: DaySeries, first: int, last: int) -> int:
+    """Return the sum over the days *first* to *last*, both included.
+
+    >>> over_days([10, 1, 2, 4], 11, 99)
+    6
+    """
+    start = max(first - series[0], 0) + 1
+    stop = max(last - series[0], -1) + 2
+    return sum(series[start:stop])

@@ -1,0 +1,169 @@
+"""Intent surge: more attention than is usual for this account, per intent topic.
+
+x = the count of the window (this week), b = the count of the baseline before it, n = complete
+windows of the baseline since the account's first counted day. With a Gamma(shape, weeks) prior
+on the weekly rate, the count expected this week is negative binomial with r = shape + b and
+p = (weeks + n)/(weeks + n + 1). Score = 100 min(1, x/min_events) (P(X < x) + P(X = x)/2).
+"""
+
+from collections.abc import Callable
+from functools import lru_cache
+from typing import NamedTuple
+
+from scipy.special import betainc
+
+from scoring.account import AccountState, add_on_day, over_days
+from scoring.model import SurgeModel
+
+SCORES_REMEMBERED = 65_536
+
+
+class Window(NamedTuple):
+    """What the surge score of one topic is made of, as of one UTC day."""
+
+    observed: int
+    """x: visits and signals in the window."""
+    baseline: int
+    """b: visits and signals in the baseline."""
+    weeks: int
+    """n: complete windows of baseline history."""
+
+
+class Thresholds(NamedTuple):
+    """Counts at which a topic starts to surge, and below which it ends."""
+
+    start: int
+    end: int
+
+
+def surge_score(window: Window, model: SurgeModel) -> float:
+    """Return the score from 0 to 100 of *window*.
+
+    P(X <= k) of the negative binomial is the regularised incomplete beta function
+    I_p(r, k + 1), and P(X < x) + P(X = x)/2 the mean of P(X <= x - 1) and P(X <= x).
+
+    >>> from scoring.model import default_model
+    >>> surge_score(Window(0, 5, 3), default_model().surge)
+    0.0
+    """
+    x = window.observed
+    if x <= 0:
+        return 0.0
+    r = model.prior_shape + window.baseline
+    weeks = model.prior_weeks + window.weeks
+    p = weeks / (weeks + 1.0)
+    below, upto = float(betainc(r, x, p)), float(betainc(r, x + 1.0, p))
+    return 100.0 * min(1.0, x / model.min_events) * (below + upto) / 2.0
+
+
+def expected_count(window: Window, model: SurgeModel) -> float:
+    """Return the mean of the predictive distribution: the count usual for this window.
+
+    >>> from scoring.model import default_model
+    >>> expected_count(Window(9, 23, 11), default_model().surge)
+    2.0
+    """
+    return (model.prior_shape + window.baseline) / (model.prior_weeks + window.weeks)
+
+
+def remembered_scores(model: SurgeModel) -> Callable[[Window], float]:
+    """Return surge_score under *model*, remembering the windows asked for last."""
+
+    @lru_cache(maxsize=SCORES_REMEMBERED)
+    def score(window: Window) -> float:
+        return surge_score(window, model)
+
+    return score
+
+
+def remembered_thresholds(model: SurgeModel) -> Callable[[int, int], Thresholds]:
+    """Return the function from (baseline, weeks) to Thresholds, remembering results.
+
+    The score rises with the count, so comparing a count with whole numbers decides event
+    by event what comparing scores would.
+    """
+
+    @lru_cache(maxsize=SCORES_REMEMBERED)
+    def thresholds(baseline: int, weeks: int) -> Thresholds:
+        def least(score: float) -> int:
+            return _least_count(baseline, weeks, score=score, model=model)
+
+        return Thresholds(start=least(model.start_score), end=least(model.end_score))
+
+    return thresholds
+
+
+def _least_count(baseline: int, weeks: int, *, score: float, model: SurgeModel) -> int:
+    high = 1
+    while surge_score(Window(high, baseline, weeks), model) < score:
+        high *= 2
+        if high > 2**40:  # a start score of 100 is reached by no count
+            return high
+    low = high // 2
+    while high - low > 1:
+        middle = (low + high) // 2
+        if surge_score(Window(middle, baseline, weeks), model) < score:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+def window_of(state: AccountState, topic: str, day: int, model: SurgeModel) -> Window:
+    """Return the window of *topic* as of the UTC *day*."""
+    series = state.counts.get(topic)
+    first = day - model.window_days + 1
+    weeks = complete_weeks(state.first_counted_day, day, model)
+    if series is None:
+        return Window(0, 0, weeks)
+    return Window(
+        over_days(series, first, day),
+        over_days(series, first - model.baseline_days, first - 1),
+        weeks,
+    )
+
+
+def complete_weeks(first_counted_day: int | None, day: int, model: SurgeModel) -> int:
+    """Return n: complete windows between the first counted day and this week's window."""
+    if first_counted_day is None:
+        return 0
+    weeks = (day - model.window_days + 1 - first_counted_day) // model.window_days
+    return max(0, min(model.baseline_days // model.window_days, weeks))
+
+
+def windows_of(state: AccountState, day: int, model: SurgeModel) -> dict[str, Window]:
+    """Return the windows of all topics with a count within window and baseline at *day*."""
+    windows = {topic: window_of(state, topic, day, model) for topic in state.counts}
+    return {topic: window for topic, window in windows.items() if window[0] or window[1]}
+
+
+def count(state: AccountState, topic: str, day: int, *, amount: int, model: SurgeModel) -> None:
+    """Count *amount* visits or signals of *topic* on *day* (forgetting topics is separate)."""
+    series = state.counts.get(topic)
+    if series is None:
+        state.counts[topic] = [day, amount]
+    else:
+        add_on_day(series, day, amount, keep_days=model.window_days + model.baseline_days)
+
+
+def forget_topics(state: AccountState, day: int, model: SurgeModel) -> None:
+    """Forget topics without counts up to *day*, then the least counted beyond the limit.
+
+    Of equally counted topics the one whose newest count is older goes first, then by name.
+    Surging topics have counts in the window, so only the limit can touch them.
+    """
+    first = day - model.window_days - model.baseline_days + 1
+    for topic in [t for t, s in state.counts.items() if not over_days(s, first, day)]:
+        del state.counts[topic]
+    surplus = len(state.counts) - model.max_topics
+    if surplus > 0:
+        order = sorted(
+            state.counts,
+            key=lambda t: (
+                over_days(state.counts[t], first, day),
+                len(state.counts[t]) + state.counts[t][0],
+                t,
+            ),
+        )
+        for topic in order[:surplus]:
+            del state.counts[topic]

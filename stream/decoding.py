@@ -1,0 +1,50 @@
+"""Decoding: the records of a micro-batch, each validated alone."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+from pydantic_core import ValidationError
+
+from scoring.errors import BadRecord, Reason
+from scoring.events import TOPIC_TYPES, Decoder, Event, bad_record, check_event, decoders
+from stream.transport import Record
+
+
+class Decoded(NamedTuple):
+    """One record after validation: an event, or the reason why it is none."""
+
+    record: Record
+    event: Event | None
+    time: float
+    """Event time in Unix seconds, 0 for bad records."""
+    error: BadRecord | None
+
+
+DecodeRecord = Callable[[Record, float], Decoded]
+
+
+def record_decoder(topic: str, *, max_bytes: int) -> DecodeRecord:
+    """Return the function that decodes a record of *topic* (without prefix).
+
+    It takes the record and the wall clock (Unix seconds), and raises nothing.
+    """
+    decode: Decoder = decoders()[TOPIC_TYPES[topic]]
+
+    def decoded(record: Record, now: float) -> Decoded:
+        try:
+            event = decode(_readable(record.value, max_bytes))
+            return Decoded(record, event, check_event(event, now=now), None)
+        except ValidationError as error:
+            return Decoded(record, None, 0.0, bad_record(error))
+        except BadRecord as error:
+            return Decoded(record, None, 0.0, error)
+
+    return decoded
+
+
+def _readable(value: bytes | None, max_bytes: int) -> bytes:
+    if value is None:
+        raise BadRecord(Reason.EMPTY, "the record has no value")
+    if len(value) > max_bytes:
+        raise BadRecord(Reason.TOO_LARGE, f"{len(value)} bytes; at most {max_bytes} are read")
+    return value

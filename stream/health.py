@@ -1,0 +1,51 @@
+"""The worker's HTTP endpoint: metrics, liveness and readiness that tell the truth."""
+
+import time
+from collections.abc import Callable
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+Check = Callable[[], str | None]
+"""Returns what is wrong in one sentence, None when nothing is."""
+
+
+class HealthServer:
+    """Serves /metrics, /healthz (does the process work) and /readyz (does it score)."""
+
+    def __init__(self, registry: CollectorRegistry, *, alive: Check, ready: Check) -> None:
+        self._registry = registry
+        self._alive = alive
+        self._ready = ready
+        self._started = time.monotonic()
+        self._runner: web.AppRunner | None = None
+
+    async def start(self, host: str, port: int) -> int:
+        """Listen and return the port, which is a free one when *port* is 0."""
+        app = web.Application()
+        app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/healthz", lambda _: self._answer(self._alive))
+        app.router.add_get("/readyz", lambda _: self._answer(self._ready))
+        self._runner = web.AppRunner(app, access_log=None)
+        await self._runner.setup()
+        site = web.TCPSite(self._runner, host, port)
+        await site.start()
+        chosen: int = self._runner.addresses[0][1]
+        return chosen
+
+    async def stop(self) -> None:
+        """Stop listening."""
+        if self._runner is not None:
+            await self._runner.cleanup()
+
+    async def _metrics(self, _: web.Request) -> web.Response:
+        return web.Response(
+            body=generate_latest(self._registry), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
+
+    async def _answer(self, check: Check) -> web.Response:
+        wrong = check()
+        return web.Response(
+            text="ok\n" if wrong is None else f"{wrong}\n", status=503 if wrong else 200
+        )

@@ -1,0 +1,338 @@
+"""Kafka administration: topics, committed offsets and logs, asked for outside of the worker.
+
+Topic names are those of Kafka, prefix included, unless it says otherwise.
+"""
+
+import asyncio
+from collections import defaultdict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any, Final, TypeVar
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
+from aiokafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    InvalidConfigurationError,
+    InvalidReplicationFactorError,
+    KafkaError,
+    NotCoordinatorError,
+    TopicAlreadyExistsError,
+    for_code,
+)
+from aiokafka.structs import TopicPartition
+
+from stream.errors import RefusedStart, Unreachable
+from stream.settings import Settings
+from stream.topics import ALERTS, INPUTS, SCORE_CHANGES, TopicSpec, topic_specs
+
+REQUEST_SECONDS: Final = 10.0
+COORDINATOR_SECONDS: Final = 30.0
+"""A cluster's first consumer group makes it create its offsets topic first."""
+CREATED_SECONDS: Final = 15.0
+POLL_SECONDS: Final = 0.1
+FIRST_WAIT_SECONDS: Final = 0.2
+LONGEST_WAIT_SECONDS: Final = 5.0
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class TopicFound:
+    """One topic of Surgeline as Kafka has it."""
+
+    name: str
+    """With the prefix."""
+    partitions: int | None
+    """None while it is not declared."""
+    retention_ms: int | None
+    """None where the broker does not say; -1 keeps everything."""
+    compacted: bool
+
+    @property
+    def declared(self) -> bool:
+        """Tell whether Kafka has the topic."""
+        return self.partitions is not None
+
+
+async def wait_for_kafka(settings: Settings, on_wait: Callable[[Unreachable], None]) -> None:
+    """Return once a broker answers, trying again and again with growing waits.
+
+    Calls *on_wait* with the error of the first attempt that fails, and only of that.
+    """
+    waited, pause = False, FIRST_WAIT_SECONDS
+    while True:
+        try:
+            async with _admin(settings) as admin:
+                await admin.describe_cluster()
+        except Unreachable as error:
+            if not waited:
+                on_wait(error)
+            waited = True
+            await asyncio.sleep(pause)
+            pause = min(pause * 2.0, LONGEST_WAIT_SECONDS)
+        else:
+            return
+
+
+async def declare_topics(settings: Settings) -> int:
+    """Create the topics that are missing and return the partition count of the inputs.
+
+    Inputs that exist keep their partition count, and what is missing is created with it.
+    Raises RefusedStart when inputs differ in it, when an output has fewer partitions than they,
+    or when Kafka refuses to create a topic; Unreachable when it does not answer.
+    """
+    async with _admin(settings) as admin:
+        existing = await _partition_counts(admin, settings)
+        partitions = _agreed(existing, settings) or settings.partitions
+        missing = [spec for spec in topic_specs() if spec.name not in existing]
+        if missing:
+            await _create(admin, missing, partitions, settings)
+            existing = await _created(admin, missing, settings)
+        return _agreed(existing, settings) or partitions
+
+
+async def input_partitions(settings: Settings) -> int | None:
+    """Return the partition count of the input topics, None while none is declared."""
+    async with _admin(settings) as admin:
+        return _agreed(await _partition_counts(admin, settings), settings)
+
+
+async def find_topics(settings: Settings) -> list[TopicFound]:
+    """Return every topic of Surgeline, inputs first, declared or not."""
+    async with _admin(settings) as admin:
+        counts = await _partition_counts(admin, settings)
+        configs = await _configs(admin, [settings.topic_prefix + name for name in counts])
+    found = []
+    for spec in topic_specs():
+        name = settings.topic_prefix + spec.name
+        # A missing topic, or one whose broker does not describe it, shows what it would get.
+        config = configs.get(name, {} if spec.name in counts else spec.config)
+        retention = config.get("retention.ms")
+        compacted = "compact" in config.get("cleanup.policy", spec.config["cleanup.policy"])
+        found.append(
+            TopicFound(
+                name,
+                counts.get(spec.name),
+                None if retention is None else int(retention),
+                compacted,
+            )
+        )
+    return found
+
+
+async def committed_offsets(
+    settings: Settings, topics: Iterable[str], partitions: int
+) -> dict[tuple[str, int], int]:
+    """Return (topic, partition) -> next offset that the consumer group has committed to Kafka.
+
+    Only of *topics* and their first *partitions* partitions; those without a commit are absent.
+    """
+    wanted = {(topic, number) for topic in topics for number in range(partitions)}
+    asked = [TopicPartition(*each) for each in sorted(wanted)]
+    async with _admin(settings) as admin:
+        found = await _from_coordinator(lambda: admin.list_consumer_group_offsets(settings.group, partitions=asked))
+    offsets = {(tp.topic, tp.partition): each.offset for tp, each in found.items()}
+    return {tp: offset for tp, offset in offsets.items() if tp in wanted and offset >= 0}
+
+
+async def log_ranges(
+    settings: Settings, topics: Iterable[str], partitions: int
+) -> dict[tuple[str, int], tuple[int, int]]:
+    """Return (topic, partition) -> (oldest offset, next offset) of the log."""
+    tps = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=settings.brokers,
+        request_timeout_ms=int(REQUEST_SECONDS * 1_000),
+        enable_auto_commit=False,
+    )
+    with _away(settings):
+        try:
+            await consumer.start()
+            begins = await consumer.beginning_offsets(tps)
+            ends = await consumer.end_offsets(tps)
+        finally:
+            await consumer.stop()
+    return {(tp.topic, tp.partition): (begins[tp], ends[tp]) for tp in tps}
+
+
+async def group_members(settings: Settings) -> int | None:
+    """Return how many workers are in the consumer group, None where the broker cannot say."""
+    async with _admin(settings) as admin:
+        try:
+            answers = await _from_coordinator(
+                lambda: admin.describe_consumer_groups([settings.group])
+            )
+            groups = [group for answer in answers for group in answer.to_object()["groups"]]
+        except (KafkaError, TimeoutError, OSError):
+            return None
+    if not groups or any(group["error_code"] for group in groups):
+        return None
+    return sum(len(group["members"]) for group in groups)
+
+
+def _agreed(counts: Mapping[str, int], settings: Settings) -> int | None:
+    """Return the one partition count of the inputs among *counts*, None without any input."""
+    by_count: dict[int, list[str]] = defaultdict(list)
+    for name in INPUTS:
+        if name in counts:
+            by_count[counts[name]].append(settings.topic_prefix + name)
+    if len(by_count) > 1:
+        each = "; ".join(f"{n}: {', '.join(names)}" for n, names in sorted(by_count.items()))
+        raise RefusedStart(
+            f"The input topics differ in their number of partitions ({each}): an account's events "
+            "must meet in one partition. Delete and recreate those that differ, or set another "
+            "SURGELINE_TOPIC_PREFIX."
+        )
+    agreed = next(iter(by_count), None)
+    for name in (SCORE_CHANGES, ALERTS):
+        if agreed is not None and counts.get(name, agreed) < agreed:
+            raise RefusedStart(
+                f"Topic {settings.topic_prefix}{name} has {counts[name]} partitions and the input "
+                f"topics have {agreed}: it needs as many. Add partitions to it."
+            )
+    return agreed
+
+
+@asynccontextmanager
+async def _admin(settings: Settings) -> AsyncIterator[Any]:
+    admin: Any = AIOKafkaAdminClient(  # Any: its types are incomplete
+        bootstrap_servers=settings.brokers,
+        client_id=f"{settings.group}-admin",
+        request_timeout_ms=int(REQUEST_SECONDS * 1_000),
+    )
+    with _away(settings):
+        try:
+            await admin.start()
+            yield admin
+        finally:
+            await admin.close()
+
+
+class _away:  # noqa: N801 - reads as a statement
+    """Turn what Kafka's client raises while Kafka is away into Unreachable."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._brokers = settings.kafka_url
+
+    def __enter__(self) -> None:
+        """Begin."""
+
+    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+        """Translate."""
+        if isinstance(error, KafkaError | TimeoutError | OSError):
+            text = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+            raise Unreachable(f"Kafka at {self._brokers} does not answer ({text}).") from error
+
+
+async def _partition_counts(admin: Any, settings: Settings) -> dict[str, int]:
+    """Return name (without prefix) -> partitions of those topics of Surgeline that exist.
+
+    All topics are asked for: naming one could make a broker create it with its own defaults.
+    """
+    prefix = settings.topic_prefix
+    ours = {prefix + spec.name: spec.name for spec in topic_specs()}
+    return {
+        ours[each["topic"]]: len(each["partitions"])
+        for each in await admin.describe_topics()
+        if each["topic"] in ours and not each["error_code"]
+    }
+
+
+async def _create(admin: Any, specs: list[TopicSpec], partitions: int, settings: Settings) -> None:
+    refused = await _try_to_create(admin, specs, partitions, settings, with_configs=True)
+    # Not every broker knows every topic setting; the topics matter more than their retention.
+    plain = [spec for spec in specs if _is_config(refused.get(spec.name))]
+    if plain:
+        again = await _try_to_create(admin, plain, partitions, settings, with_configs=False)
+        refused = {name: error for name, error in refused.items() if not _is_config(error)} | again
+    for name, error in refused.items():
+        if isinstance(error, InvalidReplicationFactorError):
+            raise RefusedStart(
+                f"SURGELINE_REPLICATION={settings.replication}: Kafka has fewer brokers than that."
+            )
+        raise RefusedStart(f"Kafka refuses to create {settings.topic_prefix}{name}: {error}.")
+
+
+def _is_config(error: KafkaError | None) -> bool:
+    return isinstance(error, InvalidConfigurationError)
+
+
+async def _try_to_create(
+    admin: Any, specs: list[TopicSpec], partitions: int, settings: Settings, *, with_configs: bool
+) -> dict[str, KafkaError]:
+    """Return name (without prefix) -> why it was not created."""
+    topics = [
+        NewTopic(
+            settings.topic_prefix + spec.name,
+            partitions,
+            settings.replication,
+            {} if settings.replication == -1 else None,
+            spec.config if with_configs else {},
+        )
+        for spec in specs
+    ]
+    answer = (await admin.create_topics(topics)).to_object()
+    refused: dict[str, KafkaError] = {}
+    for each in answer["topic_errors"]:
+        kind = for_code(each["error_code"])
+        if each["error_code"] and kind is not TopicAlreadyExistsError:  # another worker was faster
+            name = each["topic"].removeprefix(settings.topic_prefix)
+            refused[name] = kind(each.get("error_message") or kind.__name__)
+    return refused
+
+
+async def _created(admin: Any, specs: list[TopicSpec], settings: Settings) -> dict[str, int]:
+    """Return the partition counts once all of *specs* show in the metadata."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + CREATED_SECONDS
+    while True:
+        counts = await _partition_counts(admin, settings)
+        missing = [spec.name for spec in specs if not counts.get(spec.name)]
+        if not missing:
+            return counts
+        if loop.time() > give_up_at:
+            raise Unreachable(
+                f"Kafka does not show topic {settings.topic_prefix}{missing[0]} after "
+                f"{CREATED_SECONDS:.0f} s."
+            )
+        await asyncio.sleep(POLL_SECONDS)
+
+
+async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
+    """Return topic -> its settings, without topics that the broker does not describe."""
+    if not names:
+        return {}
+    wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
+    try:
+        answers = await admin.describe_configs(wanted)
+    except (KafkaError, TimeoutError, OSError):
+        return {}
+    return {
+        each["resource_name"]: {
+            entry["config_names"]: entry["config_value"] for entry in each["config_entries"]
+        }
+        for answer in answers
+        for each in answer.to_object()["resources"]
+        if not each["error_code"]
+    }
+
+
+async def _from_coordinator(ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what the group's coordinator answers, waiting while one is being found."""
+    loop = asyncio.get_running_loop()
+    give_up_at = loop.time() + COORDINATOR_SECONDS
+    while True:
+        try:
+            return await ask()
+        except (
+            CoordinatorLoadInProgressError,
+            CoordinatorNotAvailableError,
+            NotCoordinatorError,
+        ):
+            if loop.time() > give_up_at:
+                raise
+            await asyncio.sleep(POLL_SECONDS)

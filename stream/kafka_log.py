@@ -1,0 +1,72 @@
+"""What the worker asks of Kafka's log through Faust's consumer."""
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import Any, Final
+
+from aiokafka import AIOKafkaConsumer
+from aiokafka.structs import TopicPartition
+from faust.types import TP
+
+from stream.settings import Settings
+
+log = logging.getLogger(__name__)
+
+PROBE_SECONDS: Final = 5.0
+
+
+class ConsumerLog:
+    """The log as the consumer of *app* sees it; see `stream.ownership.Log`."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app = app
+        self._settings = settings
+
+    @property
+    def _thread(self) -> Any:
+        return self._app.consumer._thread  # noqa: SLF001  # Faust has no public way to it
+
+    async def ranges(self, tps: set[TP]) -> Mapping[TP, tuple[int, int]]:
+        """Return the oldest and the next offset of each partition."""
+        return dict(await self._thread.call_thread(self._ranges, tps))
+
+    async def _ranges(self, tps: set[TP]) -> Mapping[TP, tuple[int, int]]:
+        consumer = self._thread._ensure_consumer()  # noqa: SLF001  # runs in its thread
+        native = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
+        begins = await consumer.beginning_offsets(list(native.values()))
+        ends = await consumer.end_offsets(list(native.values()))
+        return {tp: (begins[each], ends[each]) for tp, each in native.items()}
+
+    async def has_record(self, tp: TP, offset: int) -> bool:
+        """Tell whether a record at or after *offset* can be fetched.
+
+        Some brokers report the end of a log seconds late, so the log itself is asked.
+        """
+        consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._settings.brokers, enable_auto_commit=False
+        )
+        await consumer.start()
+        try:
+            native = TopicPartition(tp.topic, tp.partition)
+            consumer.assign([native])
+            consumer.seek(native, offset)
+            await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
+        except TimeoutError:
+            return False
+        finally:
+            await consumer.stop()
+        return True
+
+    def end(self, tp: TP) -> int | None:
+        """Return the next offset as last heard of, None when never heard of."""
+        try:
+            end: int | None = self._thread.highwater(TopicPartition(tp.topic, tp.partition))
+        except Exception:  # noqa: BLE001  # not assigned now, or not started: nothing is known
+            return None
+        return end
+
+    def rejoin(self) -> None:
+        """Make the consumer rejoin its group."""
+        coordinator = self._thread._ensure_consumer()._coordinator  # noqa: SLF001
+        self._thread.thread_loop.call_soon_threadsafe(coordinator.request_rejoin)

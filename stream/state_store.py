@@ -1,0 +1,383 @@
+"""The state store: every Redis key of Surgeline, and the two scripts that write them.
+
+Keys of a shard carry the Redis Cluster hash tag ``{shard}``, so that one commit is atomic on
+a cluster too. Nothing but the commit script writes scores, and it writes them together with
+the fence: the next offset of each topic that the scores contain.
+"""
+
+import importlib.resources
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from typing import Any, Final, Protocol, TypeVar
+
+import msgspec
+import redis.asyncio
+import redis.exceptions
+from redis.asyncio.retry import Retry
+from redis.backoff import NoBackoff
+
+from stream.errors import RefusedStart, SurgelineError, Unreachable
+
+FORMAT: Final = 1
+"""Version of the key layout, recorded in ``sl:meta``."""
+
+META: Final = "sl:meta"
+SEEN_SECONDS: Final = 14 * 7 * 86_400
+"""Event ids outlive the 13 weeks for which topics keep records, so a replay meets them."""
+
+OLDEST_REDIS: Final = (7, 0)
+SOCKET_SECONDS: Final = 10.0
+SCAN_COUNT: Final = 500
+BOARDS: Final = ("engagement", "intent_surge", "relationship")
+
+_PASSING = (
+    "OOM",
+    "READONLY",
+    "MISCONF",
+    "LOADING",
+    "BUSY",
+    "MASTERDOWN",
+    "CLUSTERDOWN",
+    "NOREPLICAS",
+    "TRYAGAIN",
+)
+"""Error replies of a server that will serve again once somebody has seen to it."""
+
+T = TypeVar("T")
+
+
+def shard_prefix(shard: int) -> str:
+    """Return the prefix of all keys of *shard*.
+
+    >>> shard_prefix(3)
+    'sl:{3}:'
+    """
+    return f"sl:{{{shard}}}:"
+
+
+def state_key(shard: int, account_id: str) -> str:
+    """Return the key of the stored state of an account."""
+    return f"{shard_prefix(shard)}state:{account_id}"
+
+
+def account_key(shard: int, account_id: str) -> str:
+    """Return the key of the hash of an account that people and programs read."""
+    return f"{shard_prefix(shard)}account:{account_id}"
+
+
+def seen_suffix(type_: str, day: int) -> str:
+    """Return the end of the key under which a day's event ids of one type are kept."""
+    return f"{type_}:{day}"
+
+
+class Answer(Enum):
+    """What the commit script says."""
+
+    APPLIED = "applied"
+    ALREADY = "already"
+    """Applied before under the same commit id: only the reply was lost."""
+    REFUSED_OWNER = "owner"
+    """Another worker claimed the shard."""
+    REFUSED_SEQUENCE = "sequence"
+    """Redis is ahead or went back in time."""
+    REFUSED_OFFSETS = "offsets"
+    """What is stored is not what the batch was folded from."""
+
+
+@dataclass(frozen=True, slots=True)
+class Fence:
+    """Where a shard stands in Redis."""
+
+    seq: int
+    offsets: Mapping[str, int]
+    """Topic -> next offset; topics never committed are absent."""
+    time: float | None = None
+    """The shard's clock at the last commit (event clock), Unix seconds."""
+
+
+@dataclass(slots=True)
+class AccountWrite:
+    """What one commit writes of one account."""
+
+    account_id: str
+    fields: list[str]
+    """Field, value, field, value, ... of the hash."""
+    state: bytes
+    scores: tuple[float | None, float | None, float | None]
+    """Leaderboard values in the order of BOARDS; None takes the account off the board."""
+    due: float | None = None
+    bucket: str = ""
+    """``tier|stage`` of target accounts."""
+    surging: bool = False
+    moves: list[str] = field(default_factory=list)
+    fresh: list[tuple[str, bytes]] = field(default_factory=list)
+    """Seen suffix and the 8-byte hashes to append."""
+    dropped: list[str] = field(default_factory=list)
+    """Seen suffixes that no event is looked up under any more."""
+
+
+@dataclass(slots=True)
+class Commit:
+    """One atomic write of a shard."""
+
+    shard: int
+    owner: str
+    expected_seq: int
+    commit_id: str
+    offsets: list[tuple[str, int | None, int]]
+    """(topic, next offset folded from, next offset folded to)."""
+    accounts: list[AccountWrite] = field(default_factory=list)
+    time: float | None = None
+    announcement: bytes | None = None
+
+
+class StateStore(Protocol):
+    """What a worker needs of Redis; the tests' in-memory fake keeps the same contract."""
+
+    async def claim(self, shard: int, owner: str) -> Fence:
+        """Make *owner* the only one whose commits *shard* takes; return its fence."""
+
+    async def commit(self, commit: Commit) -> Answer:
+        """Apply *commit* wholly or not at all."""
+
+    async def states(self, shard: int, account_ids: Sequence[str]) -> list[bytes | None]:
+        """Return the stored states, None for unknown accounts."""
+
+    async def seen(self, shard: int, keys: Sequence[tuple[str, str]]) -> list[bytes]:
+        """Return the hashes kept under (account id, seen suffix) pairs, empty when none."""
+
+    async def due(self, shard: int, now: float, limit: int) -> list[str]:
+        """Return up to *limit* accounts whose due instant is not after *now*, earliest first."""
+
+    async def outbox(self, shard: int) -> dict[int, bytes]:
+        """Return what was committed and is not yet announced, by sequence number."""
+
+    async def announced(self, shard: int, seqs: Sequence[int]) -> None:
+        """Remove announced entries from the outbox."""
+
+
+class RedisStore:
+    """The state store on a real Redis 7 or newer.
+
+    Every method raises Unreachable while Redis is away, full, read-only or loading.
+    """
+
+    def __init__(self, url: str) -> None:
+        # Retrying is the caller's business: it knows what waiting costs.
+        self._redis = redis.asyncio.Redis.from_url(
+            url,
+            socket_timeout=SOCKET_SECONDS,
+            socket_connect_timeout=SOCKET_SECONDS,
+            retry=Retry(NoBackoff(), 0),
+            health_check_interval=0,
+        )
+        self._commit = self._redis.register_script(_script("commit.lua"))
+        self._claim = self._redis.register_script(_script("claim.lua"))
+        self._encode = msgspec.msgpack.Encoder().encode
+
+    async def close(self) -> None:
+        """Close all connections."""
+        await self._redis.aclose()
+
+    async def check_server(self) -> None:
+        """Raise RefusedStart unless the server is Redis 7 or newer (or Valkey)."""
+        info = await _answered(self._redis.info("server"))
+        version = str(info.get("redis_version", "0"))
+        if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
+            raise RefusedStart(
+                f"Redis {version} is too old: Surgeline needs Redis 7 or newer, or Valkey."
+            )
+
+    async def claim(self, shard: int, owner: str) -> Fence:
+        """See StateStore.claim."""
+        flat = await _answered(self._claim(keys=[f"{shard_prefix(shard)}fence"], args=[owner]))
+        return _fence(dict(zip(flat[::2], flat[1::2], strict=True)))
+
+    async def commit(self, commit: Commit) -> Answer:
+        """See StateStore.commit."""
+        prefix = shard_prefix(commit.shard)
+        keys = [f"{prefix}{name}" for name in ("fence", "outbox", "funnel", *_BOARD_KEYS, "due")]
+        blob, binaries = _packed(commit, prefix)
+        args: list[Any] = [
+            commit.owner,
+            commit.expected_seq,
+            commit.commit_id,
+            self._encode(blob),
+            *binaries,
+        ]
+        reply = await _answered(self._commit(keys=keys, args=args))
+        words = [part.decode() for part in reply]
+        return Answer(words[1] if words[0] == "refused" else words[0])
+
+    async def states(self, shard: int, account_ids: Sequence[str]) -> list[bytes | None]:
+        """See StateStore.states."""
+        if not account_ids:
+            return []
+        keys = [state_key(shard, each) for each in account_ids]
+        found: list[bytes | None] = await _answered(self._redis.mget(keys))
+        return found
+
+    async def seen(self, shard: int, keys: Sequence[tuple[str, str]]) -> list[bytes]:
+        """See StateStore.seen."""
+        if not keys:
+            return []
+        prefix = f"{shard_prefix(shard)}seen:"
+        found = await _answered(self._redis.mget([f"{prefix}{a}:{suffix}" for a, suffix in keys]))
+        return [each or b"" for each in found]
+
+    async def due(self, shard: int, now: float, limit: int) -> list[str]:
+        """See StateStore.due."""
+        key = f"{shard_prefix(shard)}due"
+        found = await _answered(self._redis.zrangebyscore(key, "-inf", now, start=0, num=limit))
+        return [each.decode() for each in found]
+
+    async def outbox(self, shard: int) -> dict[int, bytes]:
+        """See StateStore.outbox."""
+        found = await _answered(self._redis.hgetall(f"{shard_prefix(shard)}outbox"))
+        return {int(seq): entry for seq, entry in sorted(found.items(), key=lambda kv: int(kv[0]))}
+
+    async def announced(self, shard: int, seqs: Sequence[int]) -> None:
+        """See StateStore.announced."""
+        if seqs:
+            await _answered(self._redis.hdel(f"{shard_prefix(shard)}outbox", *map(str, seqs)))
+
+    async def meta(self) -> dict[str, str]:
+        """Return ``sl:meta``, empty when nothing was ever stored."""
+        found = await _answered(self._redis.hgetall(META))
+        return {key.decode(): value.decode() for key, value in found.items()}
+
+    async def write_meta(self, meta: Mapping[str, str | int]) -> dict[str, str]:
+        """Record *meta* unless another start did; return what is recorded then."""
+        pipe = self._redis.pipeline(transaction=True)
+        for key, value in meta.items():
+            pipe.hsetnx(META, key, str(value))
+        await _answered(pipe.execute())
+        return await self.meta()
+
+    async def fences(self, shards: Iterable[int]) -> dict[int, Fence]:
+        """Return the fence of each of *shards*."""
+        numbers = list(shards)
+        pipe = self._redis.pipeline(transaction=False)
+        for shard in numbers:
+            pipe.hgetall(f"{shard_prefix(shard)}fence")
+        found = await _answered(pipe.execute())
+        return {shard: _fence(fence) for shard, fence in zip(numbers, found, strict=True)}
+
+    async def funnel(self, shards: Iterable[int]) -> dict[str, int]:
+        """Return the funnel counters summed over *shards*.
+
+        ``<tier>|<stage>`` accounts in it, ``<from>><to>`` moves, ``surging`` accounts.
+        """
+        pipe = self._redis.pipeline(transaction=False)
+        for shard in shards:
+            pipe.hgetall(f"{shard_prefix(shard)}funnel")
+        total: dict[str, int] = {}
+        for found in await _answered(pipe.execute()):
+            for name, value in found.items():
+                total[name.decode()] = total.get(name.decode(), 0) + int(value)
+        return total
+
+    async def leaders(self, board: str, shards: Iterable[int], limit: int) -> dict[int, list[str]]:
+        """Return the *limit* best account ids of each shard's *board*."""
+        numbers = list(shards)
+        pipe = self._redis.pipeline(transaction=False)
+        for shard in numbers:
+            pipe.zrange(f"{shard_prefix(shard)}top:{board}", 0, limit - 1, desc=True)
+        found = await _answered(pipe.execute())
+        return {s: [each.decode() for each in ids] for s, ids in zip(numbers, found, strict=True)}
+
+    async def all_states(self, shard: int) -> AsyncIterator[bytes]:
+        """Yield every stored state of *shard*, in no order, each once."""
+        pattern = f"{shard_prefix(shard)}state:*"
+        cursor, known = 0, set[bytes]()
+        while True:
+            cursor, keys = await _answered(
+                self._redis.scan(cursor, match=pattern, count=SCAN_COUNT)
+            )
+            new = [key for key in keys if key not in known]
+            known.update(new)
+            if new:
+                for state in await _answered(self._redis.mget(new)):
+                    if state is not None:
+                        yield state
+            if not cursor:
+                return
+
+    async def erase(self) -> int:
+        """Delete every key of Surgeline and return how many there were."""
+        erased = 0
+        async for key in self._redis.scan_iter(match="sl:*", count=SCAN_COUNT):
+            erased += await _answered(self._redis.unlink(key))
+        return erased
+
+    async def memory_of(self, account_id: str, shard: int) -> int:
+        """Return the bytes that Redis holds for the keys of one account."""
+        keys: list[Any] = [state_key(shard, account_id), account_key(shard, account_id)]
+        pattern = f"{shard_prefix(shard)}seen:{account_id}:*"
+        keys += [key async for key in self._redis.scan_iter(match=pattern, count=10_000)]
+        return sum([await _answered(self._redis.memory_usage(key)) or 0 for key in keys])
+
+
+_BOARD_KEYS: Final = tuple(f"top:{board}" for board in BOARDS)
+
+
+def _script(name: str) -> str:
+    return (importlib.resources.files("stream") / name).read_text(encoding="utf-8")
+
+
+def _packed(commit: Commit, prefix: str) -> tuple[list[Any], list[bytes]]:
+    """Return the text of *commit* as one list, and its binary parts in the script's order."""
+    accounts: list[Any] = []
+    binaries: list[bytes] = []
+    for each in commit.accounts:
+        binaries.append(each.state)
+        binaries.extend(data for _, data in each.fresh)
+        accounts.append(
+            (
+                each.account_id,
+                each.fields,
+                [False if value is None else value for value in each.scores],
+                False if each.due is None else each.due,
+                each.bucket,
+                int(each.surging),
+                each.moves,
+                [suffix for suffix, _ in each.fresh],
+                each.dropped,
+            )
+        )
+    if commit.announcement is not None:
+        binaries.append(commit.announcement)
+    offsets = [(t, "" if old is None else str(old), str(new)) for t, old, new in commit.offsets]
+    fields = [] if commit.time is None else ["time", repr(commit.time)]
+    announces = commit.announcement is not None
+    return [offsets, accounts, fields, prefix, SEEN_SECONDS, announces], binaries
+
+
+_FENCE_FIELDS = frozenset({"owner", "seq", "commit", "time"})
+
+
+def _fence(found: Mapping[bytes, bytes]) -> Fence:
+    fields = {key.decode(): value.decode() for key, value in found.items()}
+    time = fields.get("time")
+    return Fence(
+        seq=int(fields.get("seq", "0")),
+        offsets={t: int(offset) for t, offset in fields.items() if t not in _FENCE_FIELDS},
+        time=None if time is None else float(time),
+    )
+
+
+async def _answered(call: Any) -> Any:
+    """Await a Redis *call*, turning everything that waiting may cure into Unreachable."""
+    try:
+        return await call
+    except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
+        raise Unreachable(f"Redis does not answer ({_short(error)}).") from error
+    except redis.exceptions.ResponseError as error:
+        if str(error).startswith(_PASSING) or isinstance(error, redis.exceptions.ReadOnlyError):
+            raise Unreachable(f"Redis refuses to write ({_short(error)}).") from error
+        raise SurgelineError(f"Redis says: {_short(error)}.") from error
+
+
+def _short(error: BaseException) -> str:
+    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]

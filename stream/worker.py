@@ -1,0 +1,215 @@
+"""The worker process: checks its world, starts the app, and ends in order or with one sentence."""
+
+import asyncio
+import contextlib
+import logging
+import signal
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Final
+
+from aiokafka.errors import KafkaError
+
+from scoring.errors import ScoringError
+from scoring.model import ScoringModel
+from stream.app import WorkerApp, create_app
+from stream.backoff import Backoff
+from stream.errors import RefusedStart, SurgelineError, Unreachable
+from stream.health import HealthServer
+from stream.kafka_admin import committed_offsets, declare_topics, wait_for_kafka
+from stream.settings import Settings
+from stream.state_store import FORMAT, RedisStore
+from stream.topics import INPUTS
+
+log = logging.getLogger(__name__)
+
+DUE_SECONDS: Final = 1.0
+WATCH_SECONDS: Final = 0.2
+KAFKA_CHECK_SECONDS: Final = 2.0
+STOP_SECONDS: Final = 8.0
+LOOP_STALLED_SECONDS: Final = 10.0
+
+
+async def run_worker(
+    settings: Settings, model: ScoringModel, *, port_file: Path | None = None
+) -> None:
+    """Score until SIGINT or SIGTERM.
+
+    Writes the HTTP port to *port_file* once it listens. Raises SurgelineError when the start
+    is refused, or when going on would be wrong.
+    """
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for each in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(each, stop.set)
+    starting = asyncio.create_task(prepare(settings, model))
+    stopping = asyncio.create_task(stop.wait())
+    await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
+    if not starting.done():
+        starting.cancel()
+        return
+    worker = create_app(settings, model, partitions=await starting)
+    async with _running(worker, settings, port_file) as health:
+        await _until_over(worker, health, stopping)
+
+
+async def prepare(settings: Settings, model: ScoringModel) -> int:
+    """Wait for the servers, declare what is missing, and return the partition count.
+
+    Raises RefusedStart when what is stored does not fit these settings.
+    """
+    store = RedisStore(settings.redis_url)
+    try:
+        await Backoff(log.warning, name="Redis").answered(store.check_server)
+        await wait_for_kafka(settings, lambda error: log.warning("%s Waiting for it.", error))
+        partitions = await declare_topics(settings)
+        await _check_meta(store, settings, model, partitions)
+    finally:
+        await store.close()
+    return partitions
+
+
+async def _check_meta(
+    store: RedisStore, settings: Settings, model: ScoringModel, partitions: int
+) -> None:
+    wanted = {
+        "partitions": str(partitions),
+        "clock": settings.clock,
+        "format": str(FORMAT),
+        "digest": model.digest,
+    }
+    stored = await store.meta()
+    if not stored:
+        topics = [settings.topic_prefix + topic for topic in INPUTS]
+        committed = await committed_offsets(settings, topics, partitions)
+        if committed and settings.on_missing_state == "stop":
+            (topic, partition), offset = max(committed.items(), key=lambda item: item[1])
+            raise RefusedStart(
+                f"Redis holds no scores, although group {settings.group} has scored "
+                f"{topic}/{partition} up to offset {offset} (and {len(committed) - 1} more "
+                "partitions): Redis was emptied, or this is another one. To rebuild the scores "
+                "from Kafka's log, run `surgeline reset --replay` or set "
+                "SURGELINE_ON_MISSING_STATE=replay."
+            )
+        stored = await store.write_meta(wanted | {"created_at": str(int(time.time()))})
+    for name, value in wanted.items():
+        if stored.get(name) != value:
+            raise RefusedStart(
+                f"The stored scores have {name} {stored.get(name)}, this worker has {value}: "
+                "start it with the same settings, or start over from Kafka with "
+                "`surgeline reset --replay`."
+            )
+
+
+class Health:
+    """What the endpoints say of a running worker."""
+
+    def __init__(self, worker: WorkerApp) -> None:
+        self._worker = worker
+        self.beat = time.monotonic()
+
+    def alive(self) -> str | None:
+        """Tell what is wrong with the process itself."""
+        failure = self._worker.ownership.failure()
+        if failure is not None:
+            return f"ending: {failure}"
+        silent = time.monotonic() - self.beat
+        return f"stalled for {silent:.0f} s" if silent > LOOP_STALLED_SECONDS else None
+
+    def ready(self) -> str | None:
+        """Tell why it does not score now."""
+        wrong = self.alive()
+        if wrong is not None:
+            return wrong
+        if self._worker.redis_backoff.away:
+            return "waiting for Redis"
+        if self._worker.kafka_backoff.away:
+            return "waiting for Kafka"
+        if not self._worker.ownership.claimed:
+            return "has not joined its group yet"
+        if self._worker.faust.rebalancing:
+            return "rebalancing"
+        return None
+
+
+@contextlib.asynccontextmanager
+async def _running(
+    worker: WorkerApp, settings: Settings, port_file: Path | None
+) -> AsyncIterator[Health]:
+    health = Health(worker)
+    server = HealthServer(worker.metrics.registry, alive=health.alive, ready=health.ready)
+    try:
+        port = await server.start(settings.http_host, settings.worker_port)
+    except OSError as error:
+        raise RefusedStart(
+            f"SURGELINE_WORKER_PORT={settings.worker_port}: cannot listen ({error.strerror})."
+        ) from error
+    _tell_port(settings, port, port_file)
+    tasks: list[asyncio.Task[None]] = []
+    try:
+        await worker.producer.start()
+        await worker.faust.start()
+        tasks = [asyncio.create_task(_keep_due(worker)), asyncio.create_task(_watch_kafka(worker))]
+        yield health
+    finally:
+        for task in tasks:
+            task.cancel()
+        await _stop(worker)
+        await server.stop()
+
+
+def _tell_port(settings: Settings, port: int, port_file: Path | None) -> None:
+    if port_file is not None:
+        port_file.write_text(str(port), encoding="utf-8")
+    log.info("Worker serves metrics at http://%s:%d/metrics.", settings.http_host, port)
+
+
+async def _stop(worker: WorkerApp) -> None:
+    """Commit, leave the group, close; bounded, since nothing uncommitted is lost."""
+    try:
+        async with asyncio.timeout(STOP_SECONDS):
+            if worker.ownership.failure() is None:
+                await worker.ownership.finish()
+            await worker.faust.stop()
+            await worker.producer.stop()
+    except TimeoutError:
+        log.warning("Stopping took too long; what was not committed is scored by the next worker.")
+    await worker.store.close()
+
+
+async def _until_over(worker: WorkerApp, health: Health, stopping: asyncio.Task[bool]) -> None:
+    while not stopping.done():
+        health.beat = time.monotonic()
+        failure = worker.ownership.failure()
+        if failure is None and worker.faust.crashed:
+            failure = worker.faust.crash_reason or SurgelineError("The consumer stopped.")
+        if failure is not None:
+            worker.ownership.fail(failure)
+            raise failure
+        await asyncio.wait((stopping,), timeout=WATCH_SECONDS)
+    log.info("Stopping.")
+
+
+async def _keep_due(worker: WorkerApp) -> None:
+    while True:
+        await asyncio.sleep(DUE_SECONDS)
+        try:
+            await worker.ownership.evaluate_due()
+        except (SurgelineError, ScoringError) as error:
+            worker.ownership.fail(error)
+            return
+
+
+async def _watch_kafka(worker: WorkerApp) -> None:
+    """Say once when Kafka goes, and once when it is back."""
+    while True:
+        await asyncio.sleep(KAFKA_CHECK_SECONDS)
+        try:
+            async with asyncio.timeout(KAFKA_CHECK_SECONDS * 2):
+                await worker.producer.client.fetch_all_metadata()
+        except (KafkaError, TimeoutError) as error:
+            text = str(error) or type(error).__name__
+            await worker.kafka_backoff.wait(Unreachable(f"Kafka does not answer ({text})."))
+        else:
+            worker.kafka_backoff.succeeded()

@@ -1,0 +1,759 @@
+"""The contract of the state store, kept by the fake and by Redis alike.
+
+Every test has a shard of its own, with a number that nothing else uses, so that a Redis given by
+URL is left as it was.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Iterator, Sequence
+from typing import Any, Protocol
+
+import pytest
+import redis.asyncio
+
+from stream.state_store import (
+    BOARDS,
+    AccountWrite,
+    Answer,
+    Commit,
+    Fence,
+    RedisStore,
+    StateStore,
+    shard_prefix,
+)
+from tests.fakes import InMemoryStore
+
+LATER = 1e11
+STRANGE_IDS = [
+    "a:b",
+    "acme:ad:20000",
+    "{acme}",
+    "}{",
+    "two words",
+    "tab\tand\nline",
+    "nul\x00inside",
+    "*?[a-z]\\",
+    "sl:{0}:state:acme",
+    "0",
+    "naïve-Œuvre-日本-𝄞",
+    "x" * 512,
+    "𝄞" * 512,
+]
+
+
+class ReadableStore(StateStore, Protocol):
+    """A state store with the reads that other programs need."""
+
+    async def fences(self, shards: Sequence[int]) -> dict[int, Fence]: ...
+
+    async def funnel(self, shards: Sequence[int]) -> dict[str, int]: ...
+
+    async def leaders(
+        self, board: str, shards: Sequence[int], limit: int
+    ) -> dict[int, list[str]]: ...
+
+
+class Inside(Protocol):
+    """What is stored, read past the store."""
+
+    async def account(self, shard: int, account_id: str) -> dict[str, str]: ...
+
+    async def board(self, shard: int, board: str) -> dict[str, float]: ...
+
+    async def everything(self, shard: int) -> object:
+        """Return all that is stored of *shard*, to be compared."""
+
+
+class InsideMemory:
+    def __init__(self, store: InMemoryStore) -> None:
+        self._store = store
+
+    async def account(self, shard: int, account_id: str) -> dict[str, str]:
+        return await self._store.account(shard, account_id)
+
+    async def board(self, shard: int, board: str) -> dict[str, float]:
+        return self._store.snapshot(shard).boards[board]
+
+    async def everything(self, shard: int) -> object:
+        return self._store.snapshot(shard)
+
+
+class InsideRedis:
+    def __init__(self, client: Any) -> None:
+        self._client = client
+
+    async def account(self, shard: int, account_id: str) -> dict[str, str]:
+        found = await self._client.hgetall(f"{shard_prefix(shard)}account:{account_id}")
+        return {name.decode(): value.decode() for name, value in found.items()}
+
+    async def board(self, shard: int, board: str) -> dict[str, float]:
+        found = await self._client.zrange(
+            f"{shard_prefix(shard)}top:{board}", 0, -1, withscores=True
+        )
+        return {account_id.decode(): score for account_id, score in found}
+
+    async def everything(self, shard: int) -> object:
+        return {
+            key: (await self._read(key), await self._client.pexpiretime(key))
+            for key in await self.keys(shard)
+        }
+
+    async def keys(self, shard: int) -> list[bytes]:
+        found = self._client.scan_iter(match=f"{shard_prefix(shard)}*", count=1_000)
+        return sorted([key async for key in found])
+
+    async def _read(self, key: bytes) -> object:
+        kind = (await self._client.type(key)).decode()
+        match kind:
+            case "hash":
+                return await self._client.hgetall(key)
+            case "zset":
+                return await self._client.zrange(key, 0, -1, withscores=True)
+            case "string":
+                return await self._client.get(key)
+        raise AssertionError(f"{key!r} is a {kind}")
+
+
+class Subject:
+    """A store under test and one shard in it, without the awaiting."""
+
+    def __init__(
+        self, runner: asyncio.Runner, store: ReadableStore, inside: Inside, shard: int
+    ) -> None:
+        self._run = runner.run
+        self._store = store
+        self._inside = inside
+        self.shard = shard
+
+    def claim(self, owner: str = "me", *, shard: int | None = None) -> Fence:
+        return self._run(self._store.claim(self.shard if shard is None else shard, owner))
+
+    def commit(self, commit: Commit) -> Answer:
+        return self._run(self._store.commit(commit))
+
+    def write(self, seq: int, *accounts: AccountWrite, announcement: bytes | None = None) -> None:
+        """Commit *accounts* as unit *seq* of the owner `me`."""
+        commit = self.unit(seq, accounts=accounts, announcement=announcement)
+        assert self.commit(commit) is Answer.APPLIED
+
+    def unit(
+        self,
+        seq: int = 0,
+        *,
+        owner: str = "me",
+        commit_id: str | None = None,
+        offsets: Sequence[tuple[str, int | None, int]] = (),
+        accounts: Sequence[AccountWrite] = (),
+        time: float | None = None,
+        announcement: bytes | None = None,
+        shard: int | None = None,
+    ) -> Commit:
+        return Commit(
+            shard=self.shard if shard is None else shard,
+            owner=owner,
+            expected_seq=seq,
+            commit_id=commit_id or secrets.token_hex(8),
+            offsets=list(offsets),
+            accounts=list(accounts),
+            time=time,
+            announcement=announcement,
+        )
+
+    def fence(self) -> Fence:
+        return self._run(self._store.fences([self.shard]))[self.shard]
+
+    def states(self, *account_ids: str) -> list[bytes | None]:
+        return self._run(self._store.states(self.shard, account_ids))
+
+    def seen(self, *keys: tuple[str, str]) -> list[bytes]:
+        return self._run(self._store.seen(self.shard, keys))
+
+    def due(self, now: float = LATER, limit: int = 10) -> list[str]:
+        return self._run(self._store.due(self.shard, now, limit))
+
+    def outbox(self) -> dict[int, bytes]:
+        return self._run(self._store.outbox(self.shard))
+
+    def announced(self, *seqs: int) -> None:
+        self._run(self._store.announced(self.shard, seqs))
+
+    def funnel(self, *others: int) -> dict[str, int]:
+        """Return the funnel counters that are not zero."""
+        found = self._run(self._store.funnel([self.shard, *others]))
+        return {name: value for name, value in found.items() if value}
+
+    def leaders(self, board: str, limit: int = 10) -> list[str]:
+        return self._run(self._store.leaders(board, [self.shard], limit))[self.shard]
+
+    def account(self, account_id: str) -> dict[str, str]:
+        return self._run(self._inside.account(self.shard, account_id))
+
+    def board(self, board: str) -> dict[str, float]:
+        return self._run(self._inside.board(self.shard, board))
+
+    def everything(self) -> object:
+        return self._run(self._inside.everything(self.shard))
+
+
+def account_write(
+    account_id: str = "acme",
+    *,
+    state: bytes = b"state",
+    scores: tuple[float | None, float | None, float | None] = (None, None, None),
+    due: float | None = None,
+    bucket: str = "",
+    surging: bool = False,
+    moves: Sequence[str] = (),
+    fresh: Sequence[tuple[str, bytes]] = (),
+    dropped: Sequence[str] = (),
+    fields: Sequence[str] = (),
+) -> AccountWrite:
+    # As a worker does, the hash names the bucket and whether the account surges.
+    named = ["bucket", bucket, "surging", "1" if surging else "0", *fields]
+    return AccountWrite(
+        account_id,
+        named,
+        state,
+        scores,
+        due=due,
+        bucket=bucket,
+        surging=surging,
+        moves=list(moves),
+        fresh=list(fresh),
+        dropped=list(dropped),
+    )
+
+
+def full_write(account_id: str = "acme") -> AccountWrite:
+    """Return a write that touches every kind of key."""
+    return account_write(
+        account_id,
+        state=b"full",
+        scores=(1.5, 2.5, 3.5),
+        due=99.5,
+        bucket="1|engaged",
+        surging=True,
+        moves=["target>engaged"],
+        fresh=[("ad:20000", b"12345678")],
+        dropped=["ad:19997"],
+        fields=["engagement", "1.5"],
+    )
+
+
+REAL = [
+    pytest.param("embedded", marks=pytest.mark.embedded),
+    pytest.param("kafka", marks=pytest.mark.kafka),
+]
+
+
+@pytest.fixture(params=["memory", *REAL])
+def subject(request: pytest.FixtureRequest) -> Iterator[Subject]:
+    shard = secrets.randbelow(10**9)
+    with asyncio.Runner() as runner:
+        if request.param == "memory":
+            fake = InMemoryStore()
+            yield Subject(runner, fake, InsideMemory(fake), shard)
+            return
+        url = (
+            request.getfixturevalue("embedded_servers").redis_url
+            if request.param == "embedded"
+            else request.getfixturevalue("redis_server").url
+        )
+        store, client = RedisStore(url), redis.asyncio.Redis.from_url(url)
+        inside = InsideRedis(client)
+        yield Subject(runner, store, inside, shard)
+        for each in (shard, shard + 1):
+            if keys := runner.run(inside.keys(each)):
+                runner.run(client.delete(*keys))
+        runner.run(store.close())
+        runner.run(client.aclose())
+
+
+def test_first_claim_returns_an_empty_fence(subject: Subject) -> None:
+    assert subject.claim() == Fence(seq=0, offsets={}, time=None)
+
+
+def test_claim_returns_where_the_last_owner_stopped(subject: Subject) -> None:
+    subject.claim("old")
+    offsets = [("ad-impressions", None, 7), ("chats", None, 3)]
+    subject.commit(subject.unit(owner="old", offsets=offsets, time=1_767_225_600.123456))
+
+    fence = subject.claim("new")
+
+    assert fence == Fence(1, {"ad-impressions": 7, "chats": 3}, 1_767_225_600.123456)
+
+
+def test_fences_are_read_without_claiming(subject: Subject) -> None:
+    subject.claim()
+    subject.commit(subject.unit(offsets=[("chats", None, 3)]))
+
+    assert subject.fence() == Fence(1, {"chats": 3}, None)
+    assert subject.commit(subject.unit(1)) is Answer.APPLIED
+
+
+def test_commit_to_a_shard_that_nobody_claimed_is_refused(subject: Subject) -> None:
+    assert subject.commit(subject.unit()) is Answer.REFUSED_OWNER
+
+
+def test_claim_fences_the_former_owner_off(subject: Subject) -> None:
+    subject.claim("old")
+    subject.claim("new")
+
+    assert subject.commit(subject.unit(owner="old")) is Answer.REFUSED_OWNER
+    assert subject.commit(subject.unit(owner="new")) is Answer.APPLIED
+
+
+def test_claim_of_one_shard_leaves_the_others_to_their_owners(subject: Subject) -> None:
+    subject.claim("me")
+    subject.claim("other", shard=subject.shard + 1)
+
+    assert subject.commit(subject.unit(owner="me")) is Answer.APPLIED
+    assert (
+        subject.commit(subject.unit(owner="other", shard=subject.shard + 1)) is Answer.APPLIED
+    )
+
+
+def test_applied_commit_moves_the_fence(subject: Subject) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, offsets=[("chats", None, 3)]))
+
+    answer = subject.commit(
+        subject.unit(1, offsets=[("chats", 3, 5_000), ("emails", None, 0)], time=12.5)
+    )
+
+    assert answer is Answer.APPLIED
+    assert subject.fence() == Fence(2, {"chats": 5_000, "emails": 0}, 12.5)
+
+
+def test_commit_without_a_time_keeps_the_last_one(subject: Subject) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, time=1_767_225_600.1))
+
+    subject.commit(subject.unit(1))
+
+    assert subject.fence().time == 1_767_225_600.1
+
+
+def test_commit_without_offsets_still_counts(subject: Subject) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, offsets=[("chats", None, 3)]))
+
+    assert subject.commit(subject.unit(1, accounts=[account_write()])) is Answer.APPLIED
+    assert subject.fence() == Fence(2, {"chats": 3}, None)
+
+
+def test_offsets_beyond_what_a_double_holds_stay_exact(subject: Subject) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, offsets=[("chats", None, 2**62 + 1)]))
+
+    answer = subject.commit(subject.unit(1, offsets=[("chats", 2**62 + 2, 2**62 + 3)]))
+
+    assert answer is Answer.REFUSED_OFFSETS
+    assert subject.fence().offsets == {"chats": 2**62 + 1}
+
+
+def test_repeated_commit_is_answered_and_changes_nothing(subject: Subject) -> None:
+    subject.claim()
+    commit = subject.unit(offsets=[("chats", None, 3)], accounts=[full_write()], announcement=b"x")
+    subject.commit(commit)
+    before = subject.everything()
+
+    answer = subject.commit(commit)
+
+    assert answer is Answer.ALREADY
+    assert subject.everything() == before
+
+
+def test_repeated_commit_of_a_former_owner_is_refused(subject: Subject) -> None:
+    subject.claim("old")
+    commit = subject.unit(owner="old")
+    subject.commit(commit)
+    subject.claim("new")
+
+    assert subject.commit(commit) is Answer.REFUSED_OWNER
+
+
+def test_commit_repeated_after_the_next_one_is_refused(subject: Subject) -> None:
+    subject.claim()
+    commit = subject.unit(0)
+    subject.commit(commit)
+    subject.commit(subject.unit(1))
+
+    assert subject.commit(commit) is Answer.REFUSED_SEQUENCE
+
+
+@pytest.mark.parametrize("expected", [0, 1, 3], ids=["behind", "same unit, other id", "ahead"])
+def test_commit_out_of_sequence_is_refused(subject: Subject, expected: int) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0))
+    subject.commit(subject.unit(1))
+
+    assert subject.commit(subject.unit(expected)) is Answer.REFUSED_SEQUENCE
+
+
+@pytest.mark.parametrize(
+    ("topic", "folded_from"),
+    [("chats", 2), ("chats", 4), ("chats", None), ("emails", 0), ("emails", 5)],
+)
+def test_commit_folded_from_other_offsets_is_refused(
+    subject: Subject, topic: str, folded_from: int | None
+) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, offsets=[("ad-impressions", None, 9), ("chats", None, 3)]))
+
+    answer = subject.commit(
+        subject.unit(1, offsets=[("ad-impressions", 9, 10), (topic, folded_from, 8)])
+    )
+
+    assert answer is Answer.REFUSED_OFFSETS
+
+
+def test_offset_zero_is_not_the_same_as_none(subject: Subject) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, offsets=[("chats", None, 0)]))
+
+    answer = subject.commit(subject.unit(1, offsets=[("chats", None, 1)]))
+
+    assert answer is Answer.REFUSED_OFFSETS
+
+
+@pytest.mark.parametrize(
+    ("refusal", "changed"),
+    [
+        (Answer.REFUSED_OWNER, {"owner": "somebody"}),
+        (Answer.REFUSED_SEQUENCE, {"seq": 2}),
+        (Answer.REFUSED_OFFSETS, {"offsets": [("chats", 4, 5)]}),
+    ],
+    ids=lambda each: each.value if isinstance(each, Answer) else "",
+)
+def test_refused_commit_changes_nothing_at_all(
+    subject: Subject, refusal: Answer, changed: dict[str, Any]
+) -> None:
+    subject.claim()
+    subject.commit(subject.unit(0, offsets=[("chats", None, 3)], accounts=[account_write()]))
+    before = subject.everything()
+    wanted: dict[str, Any] = {
+        "seq": 1,
+        "offsets": [("chats", 3, 5)],
+        "accounts": [full_write(), full_write("new")],
+        "time": 5.0,
+        "announcement": b"never",
+    }
+
+    answer = subject.commit(subject.unit(**(wanted | changed)))
+
+    assert answer is refusal
+    assert subject.everything() == before
+
+
+def test_states_come_in_the_order_asked_for(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write("a", state=b"1"), account_write("b", state=b"2"))
+
+    assert subject.states("b", "unknown", "a", "b") == [b"2", None, b"1", b"2"]
+
+
+def test_no_states_are_asked_for_in_vain(subject: Subject) -> None:
+    assert subject.states() == []
+
+
+def test_newer_state_replaces_the_stored_one(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(state=b"a longer state"))
+
+    subject.write(1, account_write(state=b"short"))
+
+    assert subject.states("acme") == [b"short"]
+
+
+@pytest.mark.parametrize("data", [bytes(range(256)), b"", b"\r\n$-1\r\n", b"\xff" * 100_000])
+def test_bytes_are_kept_as_they_are(subject: Subject, data: bytes) -> None:
+    subject.claim()
+
+    subject.write(0, account_write(state=data, fresh=[("ad:1", data)]), announcement=data)
+
+    assert subject.states("acme") == [data]
+    assert subject.seen(("acme", "ad:1")) == [data]
+    assert subject.outbox() == {1: data}
+
+
+@pytest.mark.parametrize("account_id", STRANGE_IDS, ids=lambda text: ascii(text[:20]))
+def test_any_text_can_be_an_account_id(subject: Subject, account_id: str) -> None:
+    subject.claim()
+
+    subject.write(0, account_write("neighbour", state=b"other"), full_write(account_id))
+
+    assert subject.states(account_id, "neighbour") == [b"full", b"other"]
+    assert subject.account(account_id)["engagement"] == "1.5"
+    assert subject.seen((account_id, "ad:20000"), ("neighbour", "ad:20000")) == [b"12345678", b""]
+    assert subject.due() == [account_id]
+    assert [subject.leaders(board) for board in BOARDS] == [[account_id]] * 3
+
+
+def test_hash_of_an_account_holds_its_fields(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(fields=["engagement", "1.0", "owner_id", "Zoë ☕"]))
+
+    subject.write(1, account_write(fields=["engagement", "2.0", "owner_id", ""]))
+
+    assert subject.account("acme") == {
+        "bucket": "",
+        "surging": "0",
+        "engagement": "2.0",
+        "owner_id": "",
+    }
+    assert subject.account("unknown") == {}
+
+
+def test_one_commit_carries_five_hundred_accounts(subject: Subject) -> None:
+    ids = [f"account-{number}" for number in range(500)]
+    subject.claim()
+
+    subject.write(
+        0,
+        *(
+            account_write(
+                each,
+                state=each.encode(),
+                scores=(float(number), None, 1.0),
+                due=float(number),
+                bucket=f"{number % 3}|engaged",
+                moves=["none>engaged"],
+                fresh=[("ad:1", b"a" * 8), ("chat:2", each.encode())],
+                fields=[text for name in range(16) for text in (f"field-{name}", each)],
+            )
+            for number, each in enumerate(ids)
+        ),
+    )
+
+    assert subject.states(*ids) == [each.encode() for each in ids]
+    assert subject.seen(*((each, "chat:2") for each in ids)) == [each.encode() for each in ids]
+    assert subject.due(limit=1_000) == ids
+    assert subject.leaders("engagement", 1_000) == ids[::-1]
+    assert subject.funnel() == {
+        "0|engaged": 167,
+        "1|engaged": 167,
+        "2|engaged": 166,
+        "none>engaged": 500,
+    }
+    assert subject.account("account-499")["field-15"] == "account-499"
+
+
+def test_leaders_come_best_first_and_no_more_than_asked_for(subject: Subject) -> None:
+    subject.claim()
+    scores = {"low": -3.25, "high": 1_460.75, "middle": 0.5, "lowest": -1e300}
+
+    subject.write(0, *(account_write(each, scores=(at, None, None)) for each, at in scores.items()))
+
+    assert subject.leaders("engagement") == ["high", "middle", "low", "lowest"]
+    assert subject.leaders("engagement", 2) == ["high", "middle"]
+    assert subject.leaders("relationship") == []
+
+
+def test_equal_leaders_come_in_one_order(subject: Subject) -> None:
+    subject.claim()
+
+    subject.write(0, *(account_write(each, scores=(1.0, None, None)) for each in "bZaé"))
+
+    assert subject.leaders("engagement") == ["é", "b", "a", "Z"]
+
+
+def test_board_holds_scores_to_the_last_bit(subject: Subject) -> None:
+    score = 1_472.123_456_789_012_3
+    subject.claim()
+
+    subject.write(0, account_write(scores=(score, 0.1 + 0.2, 5e-324)))
+
+    assert [subject.board(board)["acme"] for board in BOARDS] == [score, 0.1 + 0.2, 5e-324]
+
+
+def test_account_without_a_score_leaves_that_board(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(scores=(1.0, 2.0, 3.0)))
+
+    subject.write(1, account_write(scores=(4.0, None, 0.0)))
+
+    assert [subject.board(board) for board in BOARDS] == [{"acme": 4.0}, {}, {"acme": 0.0}]
+
+
+def test_due_accounts_come_earliest_first(subject: Subject) -> None:
+    subject.claim()
+    instants = {"third": 30.25, "first": -1.0, "second": 30.125}
+
+    subject.write(0, *(account_write(each, due=at) for each, at in instants.items()))
+
+    assert subject.due() == ["first", "second", "third"]
+    assert subject.due(limit=2) == ["first", "second"]
+
+
+def test_account_is_due_at_its_instant_and_not_before(subject: Subject) -> None:
+    instant = 1_767_225_600.123_456_7
+    subject.claim()
+
+    subject.write(0, account_write(due=instant))
+
+    assert subject.due(instant - 2**-20) == []
+    assert subject.due(instant) == ["acme"]
+
+
+def test_due_instant_moves_and_goes(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write("moves", due=1.0), account_write("goes", due=2.0))
+
+    subject.write(1, account_write("moves", due=3.0), account_write("goes", due=None))
+
+    assert subject.due(2.5) == []
+    assert subject.due() == ["moves"]
+
+
+def test_account_is_counted_in_its_bucket(subject: Subject) -> None:
+    subject.claim()
+
+    subject.write(
+        0,
+        account_write("a", bucket="1|target"),
+        account_write("b", bucket="1|target"),
+        account_write("c", bucket="none|engaged"),
+        account_write("no target"),
+    )
+
+    assert subject.funnel() == {"1|target": 2, "none|engaged": 1}
+
+
+def test_account_moves_from_the_stored_bucket_to_the_new_one(subject: Subject) -> None:
+    subject.claim("old")
+    subject.commit(subject.unit(owner="old", accounts=[account_write(bucket="1|target")]))
+    subject.claim("me")
+
+    subject.write(1, account_write(bucket="2|engaged"))
+
+    assert subject.funnel() == {"2|engaged": 1}
+
+
+def test_account_that_stays_in_its_bucket_is_not_counted_again(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(bucket="1|target"))
+
+    subject.write(1, account_write(bucket="1|target"))
+
+    assert subject.funnel() == {"1|target": 1}
+
+
+def test_account_that_is_no_target_any_more_leaves_the_funnel(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(bucket="1|target"))
+
+    subject.write(1, account_write(bucket=""))
+
+    assert subject.funnel() == {}
+
+
+def test_moves_between_stages_are_counted(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write("a", moves=["target>engaged", "engaged>target"]))
+
+    subject.write(
+        1,
+        account_write("a", moves=["target>engaged"]),
+        account_write("b", moves=["target>engaged", "engaged>target", "target>engaged"]),
+    )
+
+    assert subject.funnel() == {"target>engaged": 4, "engaged>target": 2}
+
+
+def test_surging_accounts_are_counted(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, *(account_write(each, surging=True) for each in "abc"))
+
+    subject.write(1, account_write("a", surging=False), account_write("b", surging=True))
+
+    assert subject.funnel() == {"surging": 2}
+
+
+def test_funnel_is_summed_over_shards(subject: Subject) -> None:
+    other = subject.shard + 1
+    subject.claim()
+    subject.claim(shard=other)
+    subject.write(0, account_write(bucket="1|target"))
+
+    subject.commit(subject.unit(accounts=[account_write("b", bucket="1|target")], shard=other))
+
+    assert subject.funnel(other) == {"1|target": 2}
+
+
+def test_outbox_keeps_what_is_not_announced(subject: Subject) -> None:
+    subject.claim("old")
+    for seq, entry in enumerate([b"first", None, b"third"]):
+        subject.commit(subject.unit(seq, owner="old", announcement=entry))
+
+    subject.claim("new")
+
+    assert subject.outbox() == {1: b"first", 3: b"third"}
+
+
+def test_outbox_is_ordered_by_sequence_number(subject: Subject) -> None:
+    subject.claim()
+    for seq in range(12):
+        subject.write(seq, announcement=str(seq + 1).encode())
+
+    assert list(subject.outbox()) == list(range(1, 13))
+
+
+def test_announced_entries_leave_the_outbox(subject: Subject) -> None:
+    subject.claim()
+    for seq in range(3):
+        subject.write(seq, announcement=b"entry")
+
+    subject.announced(1, 3, 77)
+
+    assert list(subject.outbox()) == [2]
+
+
+def test_announcing_nothing_changes_nothing(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, announcement=b"entry")
+
+    subject.announced()
+
+    assert subject.outbox() == {1: b"entry"}
+
+
+def test_seen_ids_are_appended(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(fresh=[("ad:1", b"aaaaaaaa")]))
+
+    subject.write(1, account_write(fresh=[("ad:1", b"bbbbbbbbcccccccc"), ("ad:2", b"dddddddd")]))
+
+    assert subject.seen(("acme", "ad:2"), ("acme", "ad:1")) == [
+        b"dddddddd",
+        b"aaaaaaaabbbbbbbbcccccccc",
+    ]
+
+
+def test_ids_never_seen_are_empty(subject: Subject) -> None:
+    assert subject.seen(("acme", "ad:1"), ("acme", "ad:2")) == [b"", b""]
+    assert subject.seen() == []
+
+
+def test_seen_ids_are_kept_per_account_type_and_day(subject: Subject) -> None:
+    subject.claim()
+
+    subject.write(
+        0,
+        account_write("a", fresh=[("ad:1", b"11111111"), ("chat:1", b"22222222")]),
+        account_write("b", fresh=[("ad:1", b"33333333")]),
+    )
+
+    keys = [("a", "ad:1"), ("a", "chat:1"), ("a", "ad:2"), ("b", "ad:1")]
+    assert subject.seen(*keys) == [b"11111111", b"22222222", b"", b"33333333"]
+
+
+def test_dropped_days_are_forgotten(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(fresh=[("ad:1", b"11111111"), ("ad:2", b"22222222")]))
+
+    subject.write(1, account_write(fresh=[("ad:4", b"44444444")], dropped=["ad:1", "ad:0"]))
+
+    keys = [("acme", "ad:1"), ("acme", "ad:2"), ("acme", "ad:4")]
+    assert subject.seen(*keys) == [b"", b"22222222", b"44444444"]
