@@ -22,13 +22,13 @@ from stream.state_store import RedisStore
 from stream.topics import INPUTS
 from stream.transport import MicroBatches, MicroBatchTransport
 
-log = logging.getLogger(__name__)
+log = logging.getLogger("surgeline.worker")
 
 MAX_REQUEST_BYTES: Final = 96 * 2**20
 PRODUCE_SECONDS: Final = 20.0
 
 
-class ScoringApp(faust.App):  # type: ignore[misc]
+class ScoringApp(faust.App):
     """Faust's app without the working directories that only its tables need."""
 
     def _create_directories(self) -> None:

@@ -49,7 +49,7 @@ class TopicFound:
     partitions: int | None
     """None while it is not declared."""
     retention_ms: int | None
-    """None where the broker does not say; -1 keeps everything."""
+    """None where nothing is deleted by age or the broker does not say; -1 keeps everything."""
     compacted: bool
 
     @property
@@ -109,16 +109,16 @@ async def find_topics(settings: Settings) -> list[TopicFound]:
     found = []
     for spec in topic_specs():
         name = settings.topic_prefix + spec.name
-        # A missing topic, or one whose broker does not describe it, shows what it would get.
+        # A missing topic shows what it would get; an existing one only what the broker says.
         config = configs.get(name, {} if spec.name in counts else spec.config)
-        retention = config.get("retention.ms")
-        compacted = "compact" in config.get("cleanup.policy", spec.config["cleanup.policy"])
+        policy = config.get("cleanup.policy", spec.config["cleanup.policy"])
+        retention = config.get("retention.ms") if "delete" in policy else None
         found.append(
             TopicFound(
                 name,
                 counts.get(spec.name),
                 None if retention is None else int(retention),
-                compacted,
+                "compact" in policy,
             )
         )
     return found
@@ -171,7 +171,11 @@ async def group_members(settings: Settings) -> int | None:
             return None
     if not groups or any(group["error_code"] for group in groups):
         return None
-    return sum(len(group["members"]) for group in groups)
+    members = [member for group in groups for member in group["members"]]
+    stable = all(group["state"] == "Stable" for group in groups)
+    if members and stable and not any(each["member_assignment"] for each in members):
+        return None  # a broker without assignments also lists members that left long ago
+    return len(members)
 
 
 def _agreed(counts: Mapping[str, int], settings: Settings) -> int | None:
@@ -224,8 +228,15 @@ class _away:  # noqa: N801 - reads as a statement
     def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Translate."""
         if isinstance(error, KafkaError | TimeoutError | OSError):
-            text = (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]
-            raise Unreachable(f"Kafka at {self._brokers} does not answer ({text}).") from error
+            raise Unreachable(f"Kafka at {self._brokers} does not answer{_why(error)}.") from error
+
+
+def _why(error: BaseException) -> str:
+    """Return what *error* adds to "does not answer", in parentheses."""
+    said = str(error).partition("\n")[0].removeprefix(f"{type(error).__name__}: ").rstrip(".")
+    if "bootstrap" in said:  # nobody listens, or not yet: the address says it all
+        return ""
+    return f" ({said[:200] or type(error).__name__})"
 
 
 async def _partition_counts(admin: Any, settings: Settings) -> dict[str, int]:

@@ -16,5 +16,6 @@ def set_up_logging(level: str) -> None:
     root.handlers[:] = [handler]
     root.setLevel(level.upper())
     quiet = logging.DEBUG if level == "debug" else logging.CRITICAL + 1
-    for name in ("aiokafka", "faust", "mode", "kafka", "asyncio"):
+    # Services of the libraries log under the module of our subclasses.
+    for name in ("aiokafka", "faust", "mode", "asyncio", "stream.app", "stream.transport"):
         logging.getLogger(name).setLevel(quiet)

@@ -14,7 +14,7 @@ def shard_of(account_id: str, partitions: int) -> int:
     >>> shard_of("acme", 1)
     0
     """
-    digest: int = murmur2(account_id.encode("utf-8", "surrogatepass"))  # type: ignore[no-untyped-call]
+    digest: int = murmur2(account_id.encode("utf-8", "surrogatepass"))
     return (digest & 0x7FFFFFFF) % partitions
 
 

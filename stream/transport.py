@@ -57,7 +57,7 @@ class MicroBatch:
         return self
 
 
-class MicroBatches(DefaultSchedulingStrategy):  # type: ignore[misc]
+class MicroBatches(DefaultSchedulingStrategy):
     """Scheduler that cuts what was fetched into micro-batches, round robin over partitions."""
 
     max_records = MAX_RECORDS
@@ -106,7 +106,7 @@ class Progress(Protocol):
         """Return the error that says why *offsets* cannot be fetched."""
 
 
-class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
+class MicroBatchConsumer(driver.Consumer):
     """Faust's aiokafka consumer for messages that span many offsets."""
 
     @property
@@ -187,7 +187,7 @@ class MicroBatchConsumer(driver.Consumer):  # type: ignore[misc]
         return highest + 1
 
 
-class MicroBatchTransport(driver.Transport):  # type: ignore[misc]
+class MicroBatchTransport(driver.Transport):
     """Faust's Kafka transport with the consumer above."""
 
     Consumer = MicroBatchConsumer

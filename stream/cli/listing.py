@@ -4,8 +4,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -54,15 +54,38 @@ def listed(
 
 
 def accounts_table(rows: Sequence[Listed], console: Console) -> Table:
-    """Return *rows* as a table as wide as *console*."""
+    """Return *rows* as a table as wide as *console*, each account's reason on a line below it."""
     shown = [column for column in _COLUMNS if console.width >= column.least]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, expand=False, header_style="bold")
-    for column in shown:
-        title = column.title if console.width >= WIDE else column.short
-        table.add_column(title, **column.options)
+    table = Table.grid(expand=False)
+    table.add_row(
+        _columns(
+            shown, [[text(_heading(column, console), "bold") for column in shown]], rows, console
+        )
+    )
     for row in rows:
-        table.add_row(*(column.cell(row, console) for column in shown))
+        cells = [column.cell(row, console) for column in shown]
+        table.add_row(_columns(shown, [cells], rows, console))
+        table.add_row(Padding(text(row.why, "dim"), (0, 0, 0, 4)))
     return table
+
+
+def _columns(
+    shown: Sequence[_Column], lines: list[list[Text]], rows: Sequence[Listed], console: Console
+) -> Table:
+    """Return *lines* in columns as wide as the widest cell of all *rows* needs."""
+    grid = Table.grid(padding=(0, 2, 0, 0))
+    for column in shown:
+        cells = [column.cell(row, console).cell_len for row in rows]
+        widest = max([len(_heading(column, console)), *cells])
+        options = {name: value for name, value in column.options.items() if name != "max_width"}
+        grid.add_column(width=min(widest, column.options.get("max_width", widest)), **options)
+    for cells_of_line in lines:
+        grid.add_row(*cells_of_line)
+    return grid
+
+
+def _heading(column: _Column, console: Console) -> str:
+    return column.title if console.width >= WIDE else column.short
 
 
 def _score(name: str) -> Callable[[Listed, Console], Text]:
@@ -99,7 +122,6 @@ _COLUMNS: Final = (
     _Column("stage", "stage", 60, _field("stage"), _ONE_LINE),
     _Column("tier", "tier", 90, _field("tier"), _ONE_LINE),
     _Column("owner", "owner", 120, _field("owner_id"), {**_ONE_LINE, "max_width": 16}),
-    _Column("surging", "surging", 110, _topics, {"max_width": 20, "overflow": "fold"}),
+    _Column("surging", "surging", 110, _topics, {**_ONE_LINE, "max_width": 28}),
     _Column("last touch", "last touch", 100, _age, {"no_wrap": True, "justify": "right"}),
-    _Column("why", "why", 80, lambda row, _: text(row.why), {"ratio": 1, "overflow": "fold"}),
 )

@@ -160,9 +160,9 @@ def _deal(opportunity: Mapping[str, Any]) -> str:
     return f"{opportunity['kind']} opportunity, {opportunity['state']}{since}"
 
 
-def print_funnel(found: Funnel) -> None:
+def print_funnel(found: Funnel, console: Console | None = None) -> None:
     """Print the funnel with a bar per stage, then the moves."""
-    console = terminal()
+    console = terminal() if console is None else console
     tiers, stages = list(found.tiers), found.stages
     most = max(*stages.values(), 1)
     table = _table("stage", "accounts", "", *(_tier_title(tier) for tier in tiers))

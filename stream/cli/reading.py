@@ -20,6 +20,8 @@ from stream.cli.options import (
 from stream.cli.output import print_json, say, terminal
 
 if TYPE_CHECKING:
+    from rich.console import Console
+
     from scoring.account import AccountState
     from scoring.rules import Rules
     from stream.reader import Funnel, Reading, Wanted
@@ -105,13 +107,13 @@ def _warn_of_later_stages(found: "Reading") -> None:
         )
 
 
-def print_accounts(found: "Reading", rules: "Rules") -> None:
+def print_accounts(found: "Reading", rules: "Rules", console: "Console | None" = None) -> None:
     """Print accounts as a table for people, and what it is as of."""
     from scoring.account import decode_state
     from scoring.report import rfc3339
     from stream.cli.listing import accounts_table, listed
 
-    console = terminal()
+    console = terminal() if console is None else console
     rows = [
         listed(decode_state(each.state), found.as_of, rules, each.report) for each in found.accounts
     ]

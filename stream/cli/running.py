@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 DEMO_PARTITIONS = 4
 DEMO_SEED = 7
+PICTURE_COLUMNS = 132
 
 PortFile = Annotated[
     Path | None, typer.Option(hidden=True, help="Write the chosen HTTP port to this file.")
@@ -102,16 +103,21 @@ def demo(
     once: Annotated[bool, typer.Option(help="End after the summary.")] = False,
     seed: Annotated[int, typer.Option(help="Another market for another number.")] = DEMO_SEED,
     workers: Annotated[int, typer.Option(min=1, max=16)] = 1,
+    picture: Annotated[
+        Path | None, typer.Option(hidden=True, help="Save what is shown as SVG.")
+    ] = None,
 ) -> None:
     """Play a simulated quarter of a market through the real stack, and show what it says."""
-    _run_until_signal(_demo(once=once, seed=seed, workers=workers))
+    console = terminal() if picture is None else Console(record=True, width=PICTURE_COLUMNS)
+    _run_until_signal(_demo(console, once=once, seed=seed, workers=workers))
+    if picture is not None:
+        console.save_svg(str(picture), title="surgeline demo", clear=True)
 
 
-async def _demo(*, once: bool, seed: int, workers: int) -> None:
+async def _demo(console: Console, *, once: bool, seed: int, workers: int) -> None:
     from stream.demo import compare, play, play_live, simulated_lines
     from stream.stack import running_stack
 
-    console = terminal()
     end = dt.datetime.now(dt.UTC)
     console.print("Starting broker, Redis, worker and exporter on loopback ...", style="dim")
     async with running_stack(workers=workers, clock="event", partitions=DEMO_PARTITIONS) as stack:
@@ -162,8 +168,8 @@ def _print_played(played: "Played", console: Console) -> None:
     from stream.cli.pages import print_funnel
     from stream.cli.reading import print_accounts
 
-    print_funnel(played.funnel)
-    print_accounts(played.top, Rules.of(default_model()))
+    print_funnel(played.funnel, console)
+    print_accounts(played.top, Rules.of(default_model()), console)
     rate = played.sent.records / played.seconds
     console.print(
         f"{played.sent.records:,} events in {played.seconds:.1f} s, from the first produced to the "

@@ -35,6 +35,12 @@ _PAGES = (
     "demo",
 )
 _BLOG_POSTS = 200
+_EMAILS = (
+    ("outbound", "sent"),
+    ("outbound", "opened"),
+    ("outbound", "clicked"),
+    ("inbound", "replied"),
+)
 _TOPICS = ("pricing", "security", "integrations", "data-platforms", "churn", "competitors")
 
 Fields = dict[str, Any]
@@ -70,7 +76,7 @@ class Market:
 def account_lines(market: Market, at: dt.datetime) -> Iterator[bytes]:
     """Yield one account record for each account: all are targets."""
     for number, account in enumerate(market.accounts):
-        yield _line(
+        yield line(
             {
                 "id": f"account-{number}",
                 "source": SOURCE,
@@ -109,10 +115,10 @@ def event_line(market: Market, type_: str, *, id_: str, account: str, at: dt.dat
     }
     if type_ not in ("ad", "intent"):
         common["contact_id"] = market.contact(account)
-    return _line(common | _FIELDS[type_](market.chance))
+    return line(common | _FIELDS[type_](market.chance))
 
 
-def _line(fields: Fields) -> bytes:
+def line(fields: Fields) -> bytes:
     return json.dumps(fields, separators=(",", ":")).encode()
 
 
@@ -127,10 +133,7 @@ def _visit(chance: random.Random) -> Fields:
 
 
 def _email(chance: random.Random) -> Fields:
-    direction, action = chance.choice(
-        (("outbound", "sent"), ("outbound", "opened"), ("outbound", "clicked"))
-        + (("inbound", "replied"),)
-    )
+    direction, action = chance.choice(_EMAILS)
     return {"direction": direction, "action": action, "rep_id": f"rep-{chance.randrange(20)}"}
 
 

@@ -126,9 +126,7 @@ async def _run_micro_batches(
     plan: Plan, watch: Stopwatch, invalid: Callable[[str, list[Any]], int]
 ) -> None:
     app = worker_app._faust_app(plan.settings)
-    app.transport = MicroBatchTransport(
-        app.conf.broker_consumer, app, progress=FromTheBeginning()
-    )
+    app.transport = MicroBatchTransport(app.conf.broker_consumer, app, progress=FromTheBeginning())
     done = asyncio.Event()
 
     async def handle(stream: Any) -> None:

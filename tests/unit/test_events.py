@@ -232,6 +232,16 @@ def test_five_minutes_ahead_of_the_wall_clock_is_the_limit() -> None:
     assert caught.value.reason is Reason.IN_FUTURE
 
 
+def test_a_time_before_the_first_year_in_utc_is_a_bad_time() -> None:
+    # Right in its own offset, and an hour before what a calendar can write in UTC.
+    event = decode("ad", record("ad", time="0001-01-01T00:00:00+01:00"))
+
+    with pytest.raises(BadRecord) as caught:
+        check_event(event, now=NEW_YEAR)
+
+    assert caught.value.reason is Reason.BAD_TIME
+
+
 def test_an_identification_needs_a_contact_or_an_email() -> None:
     nobody = decode("identify", without("identify", "contact_id"))
 

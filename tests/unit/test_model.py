@@ -48,8 +48,7 @@ def test_the_default_numbers_are_those_that_are_documented() -> None:
         ),
         (
             "[engagement.points]\nad_click = -0.5\n",
-            "mine.toml: engagement.points.ad_click = -0.5: "
-            "Input should be greater than or equal to 0.",
+            "mine.toml: engagement.points.ad_click = -0.5: Input should be greater than or equal to 0.",
         ),
         (
             "[engagement]\nhorizon_days = 85\n",
@@ -65,8 +64,7 @@ def test_the_default_numbers_are_those_that_are_documented() -> None:
         ),
         (
             "[surge]\nwindow_days = 7.5\n",
-            "mine.toml: surge.window_days = 7.5: "
-            "Input should be a valid integer, got a number with a fractional part.",
+            "mine.toml: surge.window_days = 7.5: Input should be a valid integer, got a number with a fractional part.",
         ),
         (
             "[surge]\nstart_score = 101\n",
@@ -161,4 +159,4 @@ def test_a_model_cannot_be_changed() -> None:
     model: ScoringModel = default_model()
 
     with pytest.raises(ValueError, match="frozen"):
-        model.name = "other"  # type: ignore[misc]
+        model.name = "other"

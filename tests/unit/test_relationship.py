@@ -30,9 +30,7 @@ def exchanged(type_: str, **fields: object) -> Exchange | None:
     return exchange_of(decoded(event(type_, 0, **fields))[0], MODEL)
 
 
-@pytest.mark.parametrize(
-    ("direction", "both"), [("inbound", (1.0, 0.0)), ("outbound", (0.0, 1.0))]
-)
+@pytest.mark.parametrize(("direction", "both"), [("inbound", (1.0, 0.0)), ("outbound", (0.0, 1.0))])
 @pytest.mark.parametrize("action", ["sent", "replied"])
 def test_an_email_counts_for_the_side_that_wrote(
     action: str, direction: str, both: tuple[float, float]

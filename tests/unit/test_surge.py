@@ -99,7 +99,8 @@ def test_a_start_score_of_100_is_no_endless_search() -> None:
 
     start, end = remembered_thresholds(model)(5, 3)
 
-    assert start == end > 100
+    assert start == end
+    assert surge_score(Window(start, 5, 3), model) == 100.0
 
 
 def test_the_window_is_today_and_six_days_and_the_baseline_the_84_before() -> None:
