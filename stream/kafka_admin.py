@@ -134,7 +134,9 @@ async def committed_offsets(
     wanted = {(topic, number) for topic in topics for number in range(partitions)}
     asked = [TopicPartition(*each) for each in sorted(wanted)]
     async with _admin(settings) as admin:
-        found = await _from_coordinator(lambda: admin.list_consumer_group_offsets(settings.group, partitions=asked))
+        found = await _from_coordinator(
+            lambda: admin.list_consumer_group_offsets(settings.group, partitions=asked)
+        )
     offsets = {(tp.topic, tp.partition): each.offset for tp, each in found.items()}
     return {tp: offset for tp, offset in offsets.items() if tp in wanted and offset >= 0}
 

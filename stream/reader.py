@@ -178,7 +178,7 @@ async def moment(stored: StoredScores, newest: Newest | None, as_of: float | Non
         fences = await stored.store.fences(stored.shards)
         times += [fence.time for fence in fences.values() if fence.time is not None]
         return max(times, default=stored.wall)
-    return max(stored.wall, *times)
+    return max([stored.wall, *times])
 
 
 async def read_account(

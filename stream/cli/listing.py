@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from rich.console import Console
+from rich.console import Console, Group, RenderableType
 from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
@@ -53,34 +53,26 @@ def listed(
     )
 
 
-def accounts_table(rows: Sequence[Listed], console: Console) -> Table:
+def accounts_table(rows: Sequence[Listed], console: Console) -> Group:
     """Return *rows* as a table as wide as *console*, each account's reason on a line below it."""
     shown = [column for column in _COLUMNS if console.width >= column.least]
-    table = Table.grid(expand=False)
-    table.add_row(
-        _columns(
-            shown, [[text(_heading(column, console), "bold") for column in shown]], rows, console
-        )
-    )
-    for row in rows:
-        cells = [column.cell(row, console) for column in shown]
-        table.add_row(_columns(shown, [cells], rows, console))
-        table.add_row(Padding(text(row.why, "dim"), (0, 0, 0, 4)))
-    return table
+    heading = [text(_heading(column, console), "bold") for column in shown]
+    lines = [[column.cell(row, console) for column in shown] for row in rows]
+    widths = [max(cell.cell_len for cell in cells) for cells in zip(heading, *lines, strict=True)]
+    parts: list[RenderableType] = [_line(shown, heading, widths)]
+    for row, cells in zip(rows, lines, strict=True):
+        parts.append(_line(shown, cells, widths))
+        parts.append(Padding(text(row.why, "dim"), (0, 0, 0, 4)))
+    return Group(*parts)
 
 
-def _columns(
-    shown: Sequence[_Column], lines: list[list[Text]], rows: Sequence[Listed], console: Console
-) -> Table:
-    """Return *lines* in columns as wide as the widest cell of all *rows* needs."""
+def _line(shown: Sequence[_Column], cells: Sequence[Text], widths: Sequence[int]) -> Table:
+    """Return one line, its columns *widths* wide unless that is more than they may be."""
     grid = Table.grid(padding=(0, 2, 0, 0))
-    for column in shown:
-        cells = [column.cell(row, console).cell_len for row in rows]
-        widest = max([len(_heading(column, console)), *cells])
+    for column, width in zip(shown, widths, strict=True):
         options = {name: value for name, value in column.options.items() if name != "max_width"}
-        grid.add_column(width=min(widest, column.options.get("max_width", widest)), **options)
-    for cells_of_line in lines:
-        grid.add_row(*cells_of_line)
+        grid.add_column(width=min(width, column.options.get("max_width", width)), **options)
+    grid.add_row(*cells)
     return grid
 
 

@@ -87,7 +87,7 @@ def _print_because(found: Mapping[str, Any], console: Console) -> None:
 
 def _engagement(found: Mapping[str, Any], console: Console) -> RenderableType:
     part = found["engagement"]
-    total = ("", f"{part['minutes']:.2f}", f"{part['score']:.2f}")
+    total = (f"{part['minutes']:.2f}", f"{part['score']:.2f}")
     channels = _table("channel", "minutes", "points")
     for row in part["channels"]:
         channels.add_row(text(row["channel"]), *_minutes(row))
@@ -97,7 +97,7 @@ def _engagement(found: Mapping[str, Any], console: Console) -> RenderableType:
         weight = "" if row.get("weight") is None else f"{row['weight']:g}"
         who = row.get("contact_id") or row.get("label")
         people.add_row(text(who), text(row.get("seniority")), weight, *_minutes(row))
-    _add_total(people, ("", "", *total))
+    _add_total(people, total)
     touches = _table("touch", "by", "ago", "minutes", "points")
     for row in part["touches"]:
         what = f"{row['channel']} {row['label']}"
@@ -133,7 +133,7 @@ def _relationship(found: Mapping[str, Any], console: Console) -> RenderableType:
         numbers = [f"{row[name]:.2f}" if name in row else "" for name in flows]
         who = row.get("contact_id") or row.get("label")
         table.add_row(text(who), text(row.get("seniority")), *numbers, f"{row['points']:.2f}")
-    _add_total(table, ("", "", "", "", f"{part['score']:.2f}"))
+    _add_total(table, (f"{part['score']:.2f}",))
     rule = "each contact's points are what the score rises by with it"
     return _section("Relationship", part["score"], rule, console, body=[table])
 
@@ -179,7 +179,8 @@ def print_funnel(found: Funnel, console: Console | None = None) -> None:
         label="all targets",
     )
     console.print(table)
-    console.print(f"{found.surging:,} accounts surging", style="magenta")
+    noun = "account" if found.surging == 1 else "accounts"
+    console.print(f"{found.surging:,} {noun} surging", style="magenta")
     if found.moves:
         moves = _table("from", "to", "moves")
         for name, number in sorted(found.moves.items(), key=lambda item: (-item[1], item[0])):

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
 from stream.cli.output import say, terminal
 from stream.settings import load_settings
@@ -30,7 +31,7 @@ PortFile = Annotated[
 
 def register(app: typer.Typer) -> None:
     """Add the commands to *app*."""
-    for command in (worker, up, demo, replay):
+    for command in (worker, up, demo, replay, settings):
         app.command()(command)
 
 
@@ -47,12 +48,12 @@ def worker(
     from stream.logs import set_up_logging
     from stream.model_file import read_model
 
-    settings = load_settings(kafka_url=kafka_url, redis_url=redis_url, model=model, clock=clock)
-    scoring_model = read_model(settings.model)
-    set_up_logging(settings.log_level)
+    chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url, model=model, clock=clock)
+    scoring_model = read_model(chosen.model)
+    set_up_logging(chosen.log_level)
     from stream.worker import run_worker
 
-    run_fast(run_worker(settings, scoring_model, port_file=port_file))
+    run_fast(run_worker(chosen, scoring_model, port_file=port_file))
 
 
 def up(
@@ -204,8 +205,8 @@ def replay(
     redis_url: Annotated[str | None, typer.Option(help="Instead of SURGELINE_REDIS_URL.")] = None,
 ) -> None:
     """Send recorded events to their topics."""
-    settings = load_settings(kafka_url=kafka_url, redis_url=redis_url)
-    asyncio.run(_replay(files, settings, wait=wait))
+    chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url)
+    asyncio.run(_replay(files, chosen, wait=wait))
 
 
 async def _replay(files: list[str], settings: Any, *, wait: bool) -> None:
@@ -225,6 +226,26 @@ async def _replay(files: list[str], settings: Any, *, wait: bool) -> None:
             await store.close()
     unroutable = f", {sent.unroutable} of them dead letters" if sent.unroutable else ""
     say(f"sent {sent.records} records{unroutable}.")
+
+
+def settings(
+    markdown: Annotated[bool, typer.Option(help="As a Markdown table.")] = False,
+) -> None:
+    """List the environment variables that set things, their defaults and meaning."""
+    from stream.settings import settings_help
+
+    rows = settings_help()
+    if markdown:
+        print("| variable | default | meaning |\n| --- | --- | --- |")
+        for name, default, meaning in rows:
+            print(f"| `{name}` | {f'`{default}`' if default else ''} | {meaning} |")
+        return
+    table = Table(box=None, pad_edge=False)
+    for title in ("variable", "default", "meaning"):
+        table.add_column(title)
+    for row in rows:
+        table.add_row(*row)
+    terminal().print(table)
 
 
 def run_fast(work: Coroutine[Any, Any, None]) -> None:
