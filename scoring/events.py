@@ -338,7 +338,10 @@ def bad_record(error: ValidationError) -> BadRecord:
     problems = error.errors(include_url=False, include_context=False, include_input=False)
     first = next((p for p in problems if p["loc"] and p["loc"][-1] == "type"), problems[0])
     kind = first["type"]
-    path = ".".join(str(part) for part in first["loc"] if part not in _TAGS)
+    place = list(first["loc"])
+    while len(place) > 1 and place[0] in _TAGS:  # the tags of unions lead the way to a field
+        del place[0]
+    path = ".".join(str(part) for part in place)
     reason = _REASONS.get(kind, Reason.WRONG_TYPE)
     leaf = str(first["loc"][-1]) if first["loc"] else ""
     if kind in ("union_tag_invalid", "union_tag_not_found", "literal_error"):
@@ -372,7 +375,12 @@ def check_event(event: Event, *, now: float) -> float:
     >>> check_event({"type": "ad", "time": noon}, now=1767268800.0)
     1767268800.0
     """
-    time: float = event["time"].timestamp()
+    try:
+        time: float = event["time"].timestamp()
+    except OverflowError:  # its offset leads out of the calendar
+        raise BadRecord(
+            Reason.BAD_TIME, "field time: lies before the year 1 or after 9999"
+        ) from None
     if time > now + FUTURE_TOLERANCE_SECONDS:
         ahead = time - now
         raise BadRecord(Reason.IN_FUTURE, f"field time: {ahead:.0f} s ahead of the wall clock")

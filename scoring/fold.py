@@ -160,7 +160,7 @@ def _counted(event: Event, time: float, rules: Rules) -> Counted | None:
         return Counted(topics, utc_day(time), 1) if topics else None
     if event["type"] == "intent":
         topic = event["topic"]
-        topics = (ANY_TOPIC,) if topic == ANY_TOPIC else (ANY_TOPIC, topic)
+        topics = (ANY_TOPIC,) if topic == ANY_TOPIC else tuple(sorted((ANY_TOPIC, topic)))
         return Counted(topics, utc_day(time), max(1, round(event.get("strength", 1.0))))
     return None
 

@@ -23,7 +23,7 @@ class Page(NamedTuple):
     value: float
     """Factor on a visit's points."""
     topics: tuple[str, ...]
-    """Intent topics that a visit counts for, ``*`` first; none for excluded pages."""
+    """Intent topics that a visit counts for, sorted; none for excluded pages."""
 
 
 def segments(url: str) -> tuple[str, ...]:
@@ -65,6 +65,6 @@ def page_reader(model: ScoringModel) -> Callable[[str], Page]:
         if kind == "excluded":
             return Page(kind, value, ())
         topics = [topic for topic, words in model.surge.topics.items() if matches(parts, words)]
-        return Page(kind, value, (ANY_TOPIC, *topics))
+        return Page(kind, value, tuple(sorted((ANY_TOPIC, *topics))))
 
     return read

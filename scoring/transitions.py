@@ -67,6 +67,7 @@ class Counted(NamedTuple):
     """What one event adds to the counts of its intent topics."""
 
     topics: tuple[str, ...]
+    """Sorted: surges that one event starts are announced in this order."""
     day: int
     amount: int
 

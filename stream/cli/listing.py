@@ -62,7 +62,7 @@ def accounts_table(rows: Sequence[Listed], console: Console) -> Group:
     parts: list[RenderableType] = [_line(shown, heading, widths)]
     for row, cells in zip(rows, lines, strict=True):
         parts.append(_line(shown, cells, widths))
-        parts.append(Padding(text(row.why, "dim"), (0, 0, 0, 4)))
+        parts.append(Padding(text(row.why, "dim"), (0, 0, 0, 4), expand=False))
     return Group(*parts)
 
 

@@ -82,7 +82,7 @@ def _print_because(found: Mapping[str, Any], console: Console) -> None:
     console.print(Text("\nBecause", style="bold"))
     mark = "•" if draws_blocks(console) else "-"
     for sentence in found["because"]:
-        console.print(Padding(text(f"{mark} {sentence}"), (0, 0, 0, 2)))
+        console.print(Padding(text(f"{mark} {sentence}"), (0, 0, 0, 2), expand=False))
 
 
 def _engagement(found: Mapping[str, Any], console: Console) -> RenderableType:
@@ -255,4 +255,4 @@ def _grid() -> Table:
 
 
 def _indented(body: RenderableType) -> Padding:
-    return Padding(body, (0, 0, 0, 2))
+    return Padding(body, (0, 0, 0, 2), expand=False)
