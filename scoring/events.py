@@ -21,6 +21,8 @@ from scoring.errors import BadRecord, Reason
 
 MAX_ATTENDEES: Final = 200
 FUTURE_TOLERANCE_SECONDS: Final = 300.0
+YEAR_ONE: Final = -62_135_596_800.0
+"""0001-01-01T00:00:00Z in Unix seconds: no calendar here writes earlier times."""
 
 _RFC3339 = (
     r"^[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt][0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?"
@@ -375,12 +377,9 @@ def check_event(event: Event, *, now: float) -> float:
     >>> check_event({"type": "ad", "time": noon}, now=1767268800.0)
     1767268800.0
     """
-    try:
-        time: float = event["time"].timestamp()
-    except OverflowError:  # its offset leads out of the calendar
-        raise BadRecord(
-            Reason.BAD_TIME, "field time: lies before the year 1 or after 9999"
-        ) from None
+    time: float = event["time"].timestamp()
+    if time < YEAR_ONE:  # its offset leads out of the calendar
+        raise BadRecord(Reason.BAD_TIME, "field time: lies before the year 1 in UTC")
     if time > now + FUTURE_TOLERANCE_SECONDS:
         ahead = time - now
         raise BadRecord(Reason.IN_FUTURE, f"field time: {ahead:.0f} s ahead of the wall clock")
