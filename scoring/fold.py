@@ -45,6 +45,9 @@ _EXCHANGES = frozenset({"chat", "email", "meeting"})
 class Outcome(StrEnum):
     """What became of a record; the last three are decided outside the fold."""
 
+    # Counted once a record: hashing a member of an enumeration is slow, its text is not.
+    __hash__ = str.__hash__
+
     SCORED = "scored"
     DUPLICATE = "duplicate"
     UNCHECKED = "unchecked"
@@ -82,7 +85,7 @@ def seen_key(
     code = rules.codes[event["type"]]
     newest = state.newest.get(code)
     day = utc_day(time)
-    if newest is not None and day < utc_day(newest) - rules.model.engagement.dedupe_days_before:
+    if newest is not None and day < utc_day(newest) - rules.days_before:
         return None
     return code, day
 
@@ -94,12 +97,12 @@ def fold(account: Account, event: Event, time: float, rules: Rules) -> Outcome:
     ``account.live.announced``.
     """
     state = account.state
-    outcome = _identity(account, event, time, rules)
-    if outcome is Outcome.DUPLICATE:
-        return outcome
     type_ = event["type"]
     code = rules.codes[type_]
     newest = state.newest.get(code)
+    outcome = _identity(account.seen, event, (code, utc_day(time)), newest, rules)
+    if outcome is Outcome.DUPLICATE:
+        return outcome
     if newest is None or time > newest:
         state.newest[code] = newest = time
     if state.instant is None:
@@ -120,22 +123,21 @@ def fold(account: Account, event: Event, time: float, rules: Rules) -> Outcome:
     return outcome
 
 
-def _identity(account: Account, event: Event, time: float, rules: Rules) -> Outcome:
-    state, seen = account.state, account.seen
-    key = seen_key(state, event, time, rules)
-    if key is None:
-        return Outcome.UNCHECKED
-    check = seen.check(key, event, limit=rules.model.engagement.dedupe_ids_per_day)
+def _identity(
+    seen: SeenIds, event: Event, key: tuple[int, int], newest: float | None, rules: Rules
+) -> Outcome:
+    """Look *event* up under *key* (see seen_key), *newest* being the newest time of its type."""
+    if newest is None:
+        newest_day = key[1]
+    else:
+        newest_day = utc_day(newest)
+        if key[1] < newest_day - rules.days_before:
+            return Outcome.UNCHECKED
+    check = seen.check(key, event, limit=rules.ids_per_day)
     if check is Check.REPEAT:
         return Outcome.DUPLICATE
-    newest = state.newest.get(key[0])
-    if newest is not None and key[1] > utc_day(newest):
-        seen.move_window(
-            key[0],
-            old_day=utc_day(newest),
-            new_day=key[1],
-            days_before=rules.model.engagement.dedupe_days_before,
-        )
+    if key[1] > newest_day:
+        seen.move_window(key[0], old_day=newest_day, new_day=key[1], days_before=rules.days_before)
     return Outcome.SCORED if check is Check.NEW else Outcome.UNCHECKED
 
 

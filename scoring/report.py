@@ -2,6 +2,7 @@
 
 import datetime as dt
 from collections.abc import Iterable
+from functools import lru_cache
 from math import log2
 from typing import Any, NamedTuple
 
@@ -26,16 +27,19 @@ class Scores(NamedTuple):
     """Contacts that exchanged anything, removed ones left out."""
 
 
-def scores_at(state: AccountState, now: float, rules: Rules) -> Scores:
-    """Return the scores of *state* at *now* (Unix seconds, not before its newest event)."""
+def scores_at(state: AccountState, now: float, rules: Rules, live: Live | None = None) -> Scores:
+    """Return the scores of *state* at *now* (Unix seconds, not before its newest event).
+
+    *live*, where given, saves counting the surge windows anew when they are of the same day.
+    """
     model = rules.model
     minutes = minutes_at(
         state, now, weights=rules.weights, half_life_days=model.engagement.half_life_days
     )
-    surge = {
-        topic: rules.surge_score(window)
-        for topic, window in windows_of(state, utc_day(now), model.surge).items()
-    }
+    windows = None if live is None else live.counted(utc_day(now))
+    if windows is None:
+        windows = windows_of(state, utc_day(now), model.surge)
+    surge = {topic: rules.surge_score(window) for topic, window in windows.items()}
     people = [
         each[1] for each in strengths(state, now, weights=rules.weights, model=model.relationship)
     ]
@@ -85,14 +89,18 @@ def account_report(state: AccountState, now: float, rules: Rules) -> dict[str, A
     }
 
 
-def leaderboard_value(state: AccountState, rules: Rules) -> float | None:
+def leaderboard_value(
+    state: AccountState, minutes: float, now: float, rules: Rules
+) -> float | None:
     """Return log2 M(t) + t/H, the same for every t: sorted by it, a board never goes stale.
 
-    None for accounts without engagement. H and t in seconds.
+    *minutes* is M(*now*); H and times in seconds. None for accounts without engagement.
     """
+    if minutes > 0.0:
+        return log2(minutes) + now / rules.half_life_seconds
     if state.landmark is None:
         return None
-    mass = mass_at_landmark(state, rules.weights)
+    mass = mass_at_landmark(state, rules.weights)  # too old to show as minutes
     return log2(mass) + state.landmark / rules.half_life_seconds if mass > 0.0 else None
 
 
@@ -101,6 +109,7 @@ def newest_time(states: Iterable[AccountState]) -> float | None:
     return max((time for state in states for time in state.newest.values()), default=None)
 
 
+@lru_cache(maxsize=4_096)
 def rfc3339(time: float) -> str:
     """Return *time* (Unix seconds) as RFC 3339 in UTC, microseconds only where there are any.
 

@@ -20,6 +20,9 @@ class Rules:
     exchange_half_life_seconds: float
     horizon_seconds: float
     cap_days: int
+    days_before: int
+    """UTC days before the newest of a type in which repeats are recognised."""
+    ids_per_day: int
     points: Mapping[str, PointsOf]
     caps: Mapping[str, float]
     codes: Mapping[str, int]
@@ -42,6 +45,8 @@ class Rules:
             horizon_seconds=engagement.horizon_days * SECONDS_PER_DAY,
             # The horizon may begin in the middle of a day; that day and today count too.
             cap_days=int(engagement.horizon_days) + 2,
+            days_before=engagement.dedupe_days_before,
+            ids_per_day=engagement.dedupe_ids_per_day,
             points=points_by_type(model, read_page),
             caps=caps_by_channel(engagement.daily_cap_minutes),
             codes=CHANNEL_CODES,

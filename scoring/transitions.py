@@ -19,7 +19,7 @@ from scoring.funnel import NO_STAGE, has_open_opportunity, is_customer, stage_of
 from scoring.model import SECONDS_PER_DAY
 from scoring.pages import ANY_TOPIC
 from scoring.rules import Rules
-from scoring.surge import complete_weeks, count, forget_topics, window_of
+from scoring.surge import Window, complete_weeks, count, forget_topics, window_of
 
 
 class Transition(msgspec.Struct, frozen=True):
@@ -61,6 +61,17 @@ class Live:
         self.day: int | None = None
         self.weeks = 0
         self.windows: dict[str, TopicWindow] = {}
+
+    def counted(self, day: int) -> dict[str, Window] | None:
+        """Return the windows of topics with counts, None when they are not those of *day*."""
+        if self.day != day:
+            return None
+        weeks = self.weeks
+        return {
+            topic: Window(each.count, each.baseline, weeks)
+            for topic, each in self.windows.items()
+            if each.count or each.baseline
+        }
 
 
 class Counted(NamedTuple):

@@ -7,13 +7,10 @@ import subprocess
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from stream.errors import ProcessNotStarted
 from stream.leash import leashed
 
 KILL_SECONDS = 5.0
-
-
-class ProcessNotStarted(Exception):
-    """A command could not be run; the text carries what it printed."""
 
 
 class Child:

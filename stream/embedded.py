@@ -27,7 +27,8 @@ import redis.asyncio
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from stream.child import Child, ProcessNotStarted
+from stream.child import Child
+from stream.errors import EmbeddedUnavailable, ProcessNotStarted
 
 LOOPBACK = "127.0.0.1"
 FIRST_PORT, LAST_PORT = 20_000, 32_767
@@ -35,10 +36,6 @@ OLDEST_REDIS = 7
 START_ATTEMPTS = 5
 ANSWER_SECONDS = 2.0
 POLL_SECONDS = 0.02
-
-
-class EmbeddedUnavailable(Exception):
-    """The broker or Redis is missing or did not start; the text says what to do."""
 
 
 @dataclass(frozen=True)

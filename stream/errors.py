@@ -29,6 +29,10 @@ class EmbeddedUnavailable(SurgelineError):
     """A server of the embedded stack is missing or does not start."""
 
 
+class ProcessNotStarted(SurgelineError):
+    """A command could not be run; the text carries what it printed."""
+
+
 class NotFound(SurgelineError):
     """What was asked for is not stored."""
 

@@ -7,12 +7,10 @@ import asyncio
 from collections import defaultdict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
-from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
@@ -40,24 +38,6 @@ LONGEST_WAIT_SECONDS: Final = 5.0
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class TopicFound:
-    """One topic of Surgeline as Kafka has it."""
-
-    name: str
-    """With the prefix."""
-    partitions: int | None
-    """None while it is not declared."""
-    retention_ms: int | None
-    """None where nothing is deleted by age or the broker does not say; -1 keeps everything."""
-    compacted: bool
-
-    @property
-    def declared(self) -> bool:
-        """Tell whether Kafka has the topic."""
-        return self.partitions is not None
-
-
 async def wait_for_kafka(settings: Settings, on_wait: Callable[[Unreachable], None]) -> None:
     """Return once a broker answers, trying again and again with growing waits.
 
@@ -66,7 +46,7 @@ async def wait_for_kafka(settings: Settings, on_wait: Callable[[Unreachable], No
     waited, pause = False, FIRST_WAIT_SECONDS
     while True:
         try:
-            async with _admin(settings) as admin:
+            async with admin_client(settings) as admin:
                 await admin.describe_cluster()
         except Unreachable as error:
             if not waited:
@@ -85,43 +65,24 @@ async def declare_topics(settings: Settings) -> int:
     Raises RefusedStart when inputs differ in it, when an output has fewer partitions than they,
     or when Kafka refuses to create a topic; Unreachable when it does not answer.
     """
-    async with _admin(settings) as admin:
-        existing = await _partition_counts(admin, settings)
+    async with admin_client(settings) as admin:
+        existing = await partition_counts(admin, settings)
         partitions = _agreed(existing, settings) or settings.partitions
-        missing = [spec for spec in topic_specs() if spec.name not in existing]
+        missing = _missing(existing)
+        if missing and (late := await _not_shown_yet(admin, missing, partitions, settings)):
+            existing = await _shown(admin, late, settings)
+            partitions = _agreed(existing, settings) or partitions
+            missing = _missing(existing)
         if missing:
             await _create(admin, missing, partitions, settings)
-            existing = await _created(admin, missing, settings)
+            existing = await _shown(admin, missing, settings)
         return _agreed(existing, settings) or partitions
 
 
 async def input_partitions(settings: Settings) -> int | None:
     """Return the partition count of the input topics, None while none is declared."""
-    async with _admin(settings) as admin:
-        return _agreed(await _partition_counts(admin, settings), settings)
-
-
-async def find_topics(settings: Settings) -> list[TopicFound]:
-    """Return every topic of Surgeline, inputs first, declared or not."""
-    async with _admin(settings) as admin:
-        counts = await _partition_counts(admin, settings)
-        configs = await _configs(admin, [settings.topic_prefix + name for name in counts])
-    found = []
-    for spec in topic_specs():
-        name = settings.topic_prefix + spec.name
-        # A missing topic shows what it would get; an existing one only what the broker says.
-        config = configs.get(name, {} if spec.name in counts else spec.config)
-        policy = config.get("cleanup.policy", spec.config["cleanup.policy"])
-        retention = config.get("retention.ms") if "delete" in policy else None
-        found.append(
-            TopicFound(
-                name,
-                counts.get(spec.name),
-                None if retention is None else int(retention),
-                "compact" in policy,
-            )
-        )
-    return found
+    async with admin_client(settings) as admin:
+        return _agreed(await partition_counts(admin, settings), settings)
 
 
 async def committed_offsets(
@@ -133,7 +94,7 @@ async def committed_offsets(
     """
     wanted = {(topic, number) for topic in topics for number in range(partitions)}
     asked = [TopicPartition(*each) for each in sorted(wanted)]
-    async with _admin(settings) as admin:
+    async with admin_client(settings) as admin:
         found = await _from_coordinator(
             lambda: admin.list_consumer_group_offsets(settings.group, partitions=asked)
         )
@@ -151,7 +112,7 @@ async def log_ranges(
         request_timeout_ms=int(REQUEST_SECONDS * 1_000),
         enable_auto_commit=False,
     )
-    with _away(settings):
+    with _Unreachable(settings):
         try:
             await consumer.start()
             begins = await consumer.beginning_offsets(tps)
@@ -163,7 +124,7 @@ async def log_ranges(
 
 async def group_members(settings: Settings) -> int | None:
     """Return how many workers are in the consumer group, None where the broker cannot say."""
-    async with _admin(settings) as admin:
+    async with admin_client(settings) as admin:
         try:
             answers = await _from_coordinator(
                 lambda: admin.describe_consumer_groups([settings.group])
@@ -204,13 +165,14 @@ def _agreed(counts: Mapping[str, int], settings: Settings) -> int | None:
 
 
 @asynccontextmanager
-async def _admin(settings: Settings) -> AsyncIterator[Any]:
+async def admin_client(settings: Settings) -> AsyncIterator[Any]:
+    """Open an admin client; within, what says that Kafka is away is raised as Unreachable."""
     admin: Any = AIOKafkaAdminClient(  # Any: its types are incomplete
         bootstrap_servers=settings.brokers,
         client_id=f"{settings.group}-admin",
         request_timeout_ms=int(REQUEST_SECONDS * 1_000),
     )
-    with _away(settings):
+    with _Unreachable(settings):
         try:
             await admin.start()
             yield admin
@@ -218,8 +180,8 @@ async def _admin(settings: Settings) -> AsyncIterator[Any]:
             await admin.close()
 
 
-class _away:  # noqa: N801 - reads as a statement
-    """Turn what Kafka's client raises while Kafka is away into Unreachable."""
+class _Unreachable:
+    """Turns what Kafka's client raises while Kafka is away into Unreachable."""
 
     def __init__(self, settings: Settings) -> None:
         self._brokers = settings.kafka_url
@@ -241,7 +203,7 @@ def _why(error: BaseException) -> str:
     return f" ({said[:200] or type(error).__name__})"
 
 
-async def _partition_counts(admin: Any, settings: Settings) -> dict[str, int]:
+async def partition_counts(admin: Any, settings: Settings) -> dict[str, int]:
     """Return name (without prefix) -> partitions of those topics of Surgeline that exist.
 
     All topics are asked for: naming one could make a broker create it with its own defaults.
@@ -255,55 +217,68 @@ async def _partition_counts(admin: Any, settings: Settings) -> dict[str, int]:
     }
 
 
+def _missing(counts: Mapping[str, int]) -> list[TopicSpec]:
+    return [spec for spec in topic_specs() if spec.name not in counts]
+
+
+async def _not_shown_yet(
+    admin: Any, specs: list[TopicSpec], partitions: int, settings: Settings
+) -> list[TopicSpec]:
+    """Return those of *specs* that exist although the metadata does not show them yet.
+
+    The controller knows; creating the others with another partition count would part the inputs.
+    A broker that does not know how to only validate creates them, as they would be anyway.
+    """
+    topics = [_new_topic(spec, partitions, settings) for spec in specs]
+    refused = await _refusals(admin, topics, settings, validate_only=True)
+    return [spec for spec in specs if isinstance(refused.get(spec.name), TopicAlreadyExistsError)]
+
+
 async def _create(admin: Any, specs: list[TopicSpec], partitions: int, settings: Settings) -> None:
-    refused = await _try_to_create(admin, specs, partitions, settings, with_configs=True)
+    topics = [_new_topic(spec, partitions, settings) for spec in specs]
+    refused = await _refusals(admin, topics, settings)
     # Not every broker knows every topic setting; the topics matter more than their retention.
-    plain = [spec for spec in specs if _is_config(refused.get(spec.name))]
+    plain = [s for s in specs if isinstance(refused.get(s.name), InvalidConfigurationError)]
     if plain:
-        again = await _try_to_create(admin, plain, partitions, settings, with_configs=False)
-        refused = {name: error for name, error in refused.items() if not _is_config(error)} | again
+        topics = [_new_topic(TopicSpec(each.name, {}), partitions, settings) for each in plain]
+        again = await _refusals(admin, topics, settings)
+        refused = {name: refused[name] for name in refused.keys() - {s.name for s in plain}} | again
     for name, error in refused.items():
         if isinstance(error, InvalidReplicationFactorError):
             raise RefusedStart(
                 f"SURGELINE_REPLICATION={settings.replication}: Kafka has fewer brokers than that."
             )
-        raise RefusedStart(f"Kafka refuses to create {settings.topic_prefix}{name}: {error}.")
+        if not isinstance(error, TopicAlreadyExistsError):  # else another worker was faster
+            raise RefusedStart(f"Kafka refuses to create {settings.topic_prefix}{name}: {error}.")
 
 
-def _is_config(error: KafkaError | None) -> bool:
-    return isinstance(error, InvalidConfigurationError)
+def _new_topic(spec: TopicSpec, partitions: int, settings: Settings) -> NewTopic:
+    # The client wants an assignment, be it an empty one, where the brokers choose the replicas.
+    assignment: dict[int, int] | None = {} if settings.replication == -1 else None
+    name = settings.topic_prefix + spec.name
+    return NewTopic(name, partitions, settings.replication, assignment, spec.config)
 
 
-async def _try_to_create(
-    admin: Any, specs: list[TopicSpec], partitions: int, settings: Settings, *, with_configs: bool
+async def _refusals(
+    admin: Any, topics: list[NewTopic], settings: Settings, *, validate_only: bool = False
 ) -> dict[str, KafkaError]:
-    """Return name (without prefix) -> why it was not created."""
-    topics = [
-        NewTopic(
-            settings.topic_prefix + spec.name,
-            partitions,
-            settings.replication,
-            {} if settings.replication == -1 else None,
-            spec.config if with_configs else {},
-        )
-        for spec in specs
-    ]
-    answer = (await admin.create_topics(topics)).to_object()
+    """Ask for *topics* and return name (without prefix) -> why it was not created."""
+    answer = (await admin.create_topics(topics, validate_only=validate_only)).to_object()
     refused: dict[str, KafkaError] = {}
     for each in answer["topic_errors"]:
-        kind = for_code(each["error_code"])
-        if each["error_code"] and kind is not TopicAlreadyExistsError:  # another worker was faster
+        if each["error_code"]:
+            kind = for_code(each["error_code"])
             name = each["topic"].removeprefix(settings.topic_prefix)
             refused[name] = kind(each.get("error_message") or kind.__name__)
     return refused
 
 
-async def _created(admin: Any, specs: list[TopicSpec], settings: Settings) -> dict[str, int]:
+async def _shown(admin: Any, specs: list[TopicSpec], settings: Settings) -> dict[str, int]:
     """Return the partition counts once all of *specs* show in the metadata."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + CREATED_SECONDS
     while True:
-        counts = await _partition_counts(admin, settings)
+        counts = await partition_counts(admin, settings)
         missing = [spec.name for spec in specs if not counts.get(spec.name)]
         if not missing:
             return counts
@@ -313,25 +288,6 @@ async def _created(admin: Any, specs: list[TopicSpec], settings: Settings) -> di
                 f"{CREATED_SECONDS:.0f} s."
             )
         await asyncio.sleep(POLL_SECONDS)
-
-
-async def _configs(admin: Any, names: list[str]) -> dict[str, dict[str, str]]:
-    """Return topic -> its settings, without topics that the broker does not describe."""
-    if not names:
-        return {}
-    wanted = [ConfigResource(ConfigResourceType.TOPIC, name) for name in names]
-    try:
-        answers = await admin.describe_configs(wanted)
-    except (KafkaError, TimeoutError, OSError):
-        return {}
-    return {
-        each["resource_name"]: {
-            entry["config_names"]: entry["config_value"] for entry in each["config_entries"]
-        }
-        for answer in answers
-        for each in answer.to_object()["resources"]
-        if not each["error_code"]
-    }
 
 
 async def _from_coordinator(ask: Callable[[], Awaitable[T]]) -> T:

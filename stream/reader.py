@@ -268,7 +268,7 @@ def _is_move(name: str) -> bool:
 
 
 async def _all_states(stored: StoredScores) -> list[bytes]:
-    return [data for shard in stored.shards async for data in stored.store.all_states(shard)]
+    return [data async for data in stored.store.all_states()]
 
 
 async def _read(

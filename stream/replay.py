@@ -1,20 +1,16 @@
 """Replay: recorded events from files into their topics, and waiting until they are scored."""
 
 import asyncio
-import gzip
-import sys
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import IO, Any, Final
+from typing import Any, Final
 
 import msgspec
 from aiokafka import AIOKafkaProducer
 
 from scoring.errors import BadRecord, Reason
 from scoring.events import TYPE_TOPICS
-from stream.errors import SurgelineError
 from stream.outputs import Message
 from stream.settings import Settings
 from stream.state_store import RedisStore
@@ -47,27 +43,6 @@ class Sent:
     """(topic without prefix, partition) -> offset of the first record sent."""
     ends: dict[tuple[str, int], int] = field(default_factory=dict)
     """(topic without prefix, partition) -> offset after the last record sent."""
-
-
-def read_lines(paths: Iterable[str]) -> Iterator[bytes]:
-    """Yield the lines of JSONL files, plain or .gz, or ``-`` for standard input.
-
-    Raises SurgelineError for a file that cannot be read.
-    """
-    for path in paths:
-        try:
-            with _opened(path) as file:
-                yield from file
-        except (OSError, EOFError) as error:
-            raise SurgelineError(f"{path}: cannot be read ({error}).") from error
-
-
-def _opened(path: str) -> IO[bytes]:
-    if path == "-":
-        return sys.stdin.buffer
-    if Path(path).suffix == ".gz":
-        return gzip.open(path, "rb")  # type: ignore[return-value]
-    return Path(path).open("rb")
 
 
 def message_of(line: bytes) -> Message:

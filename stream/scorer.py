@@ -7,28 +7,42 @@ needs no locks, and a shard is sealed only between whole records.
 import time
 from collections.abc import Callable, Iterable, Mapping
 from struct import iter_unpack
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from scoring.account import CHANNELS, utc_day
-from scoring.events import TOPIC_TYPES
+from scoring.events import TOPIC_TYPES, TYPE_TOPICS, Event
 from scoring.fold import Outcome, fold, seen_key
 from scoring.rules import Rules
 from scoring.transitions import next_due, walk_due
 from stream.committer import Outside
 from stream.decoding import Decoded, DecodeRecord, record_decoder
-from stream.outputs import dead_letter, rekeyed, unresolved
+from stream.outputs import Message, dead_letter, rekeyed, unresolved
 from stream.routing import shard_finder
 from stream.settings import Settings
 from stream.shard import CachedAccount, Shard
 from stream.state_store import seen_suffix
-from stream.transport import MicroBatch
+from stream.transport import MicroBatch, Record
 from stream.writing import account_writer
 
 ACCOUNTS_PER_COMMIT: Final = 500
 """Redis cannot stop a script that has written, so its work per call is bounded."""
 DUE_PER_TICK: Final = 500
+NEVER: Final = float("-inf")
 
 Seal = Callable[[Shard], None]
+
+
+class Routed(NamedTuple):
+    """A decoded record and where it goes."""
+
+    record: Record
+    event: Event | None
+    time: float
+    account_id: str | None = None
+    """The account that it is folded into here; None when it is not."""
+    outcome: Outcome = Outcome.SCORED
+    message: Message | None = None
+    """What is produced of it."""
 
 
 class Scorer:
@@ -59,77 +73,102 @@ class Scorer:
         """
         topic = batch.topic.removeprefix(self._settings.topic_prefix)
         first = shard.next_offset(topic)
-        now = time.time()
-        decode = self._decoders[topic]
-        decoded = [decode(record, now) for record in batch.records if record.offset >= first]
+        routed = self._routed(shard, topic, [r for r in batch.records if r.offset >= first])
         self._metrics.batch_records.observe(len(batch.records))
-        await self._load(shard, topic, decoded)
+        await self._load(shard, routed)
         if not shard.lost:
-            for each in decoded:
-                self._apply(shard, topic, each)
-                if len(shard.open.dirty) >= ACCOUNTS_PER_COMMIT:
-                    seal(shard)
+            self._fold(shard, topic, routed, seal)
             shard.offsets[topic] = max(first, batch.offset + 1)
         shard.open.events.append(event)
 
-    def _apply(self, shard: Shard, topic: str, each: Decoded) -> None:
-        record, event, opened = each.record, each.event, shard.open
-        type_ = TOPIC_TYPES[topic]
-        if event is None:
-            assert each.error is not None
-            opened.messages.append(
-                dead_letter(record, each.error, prefix=self._settings.topic_prefix)
-            )
-            self._metrics.dead_letters.labels(each.error.reason.value).inc()
-            outcome = Outcome.DEAD
-        elif type_ == "spend":
-            outcome = Outcome.SCORED  # belongs to no account: there is nothing to fold it into
-        elif (account_id := event.get("account_id")) is None:
-            opened.messages.append(unresolved(record, prefix=self._settings.topic_prefix))
-            outcome = Outcome.UNRESOLVED
-        elif (home := self._shard_of(account_id)) != shard.number or record.key is None:
-            opened.messages.append(rekeyed(record, topic, account_id, home))
-            outcome = Outcome.REKEYED
-        else:
-            account = shard.accounts[account_id]
-            outcome = fold(account, event, each.time, self.rules)
-            opened.dirty[account_id] = account
-            opened.stamps.append(record.timestamp)
-        if each.time > shard.newest.get(topic, float("-inf")) and event is not None:
-            shard.newest[topic] = each.time
-        opened.outcomes[type_, outcome] += 1
-        opened.records += 1
-        shard.offsets[topic] = record.offset + 1
+    def _routed(self, shard: Shard, topic: str, records: list[Record]) -> list[Routed]:
+        """Decode *records* and decide of each where it goes."""
+        now, decode = time.time(), self._decoders[topic]
+        needs_account = topic != TYPE_TOPICS["spend"]
+        routed = []
+        for record in records:
+            decoded = decode(record, now)
+            event = decoded.event
+            account_id = None if event is None else event.get("account_id")
+            if account_id is not None and needs_account and record.key is not None:
+                home = self._shard_of(account_id)
+                if home == shard.number:
+                    routed.append(Routed(record, event, decoded.time, account_id))
+                    continue
+            routed.append(self._elsewhere(decoded, topic))
+        return routed
 
-    async def _load(self, shard: Shard, topic: str, decoded: Iterable[Decoded]) -> None:
-        """Read the states and seen ids that folding *decoded* needs and the cache lacks."""
-        if topic == "spend":
-            return
-        at_home = [
-            (each, account_id)
-            for each in decoded
-            if each.event is not None
-            and (account_id := each.event.get("account_id")) is not None
-            and self._shard_of(account_id) == shard.number
-        ]
+    def _elsewhere(self, decoded: Decoded, topic: str) -> Routed:
+        """Return what becomes of a record that is not folded here."""
+        record, event, prefix = decoded.record, decoded.event, self._settings.topic_prefix
+        if event is None:
+            assert decoded.error is not None
+            self._metrics.dead_letters.labels(decoded.error.reason.value).inc()
+            message = dead_letter(record, decoded.error, prefix=prefix)
+            return Routed(record, None, NEVER, outcome=Outcome.DEAD, message=message)
+        if event["type"] == "spend":  # belongs to no account: there is nothing to fold it into
+            return Routed(record, event, decoded.time, outcome=Outcome.SCORED)
+        account_id = event.get("account_id")
+        if account_id is None:
+            message = unresolved(record, prefix=prefix)
+            return Routed(record, event, decoded.time, outcome=Outcome.UNRESOLVED, message=message)
+        message = rekeyed(record, topic, account_id, self._shard_of(account_id))
+        return Routed(record, event, decoded.time, outcome=Outcome.REKEYED, message=message)
+
+    def _fold(self, shard: Shard, topic: str, routed: list[Routed], seal: Seal) -> None:
+        type_, accounts, rules = TOPIC_TYPES[topic], shard.accounts, self.rules
+        opened, newest = shard.open, shard.newest.get(topic, NEVER)
+        for record, event, at, account_id, outcome, message in routed:
+            if account_id is not None:
+                account = opened.dirty[account_id] = accounts[account_id]
+                assert event is not None
+                outcome = fold(account, event, at, rules)  # noqa: PLW2901  # known only now
+                opened.stamps.append(record.timestamp)
+            elif message is not None:
+                opened.messages.append(message)
+            newest = max(newest, at)
+            opened.outcomes[type_, outcome] += 1
+            opened.records += 1
+            if len(opened.dirty) >= ACCOUNTS_PER_COMMIT:
+                shard.offsets[topic] = record.offset + 1
+                seal(shard)
+                opened = shard.open
+        if newest > NEVER:
+            shard.newest[topic] = newest
+
+    async def _load(self, shard: Shard, routed: list[Routed]) -> None:
+        """Read the states and seen ids that folding *routed* needs and the cache lacks."""
+        accounts = shard.accounts
+        at_home = [each for each in routed if each.account_id is not None]
         # Evictions happen while this waits, so it looks again until nothing is missing.
-        while missing := {i for _, i in at_home if i not in shard.accounts}:
-            await self._load_states(shard, sorted(missing))
+        while missing := {i for each in at_home if (i := each.account_id) not in accounts}:
+            await self._load_states(shard, sorted(i for i in missing if i is not None))
         wanted: dict[tuple[str, str], tuple[CachedAccount, tuple[int, int]]] = {}
-        for each, account_id in at_home:
-            account = shard.accounts[account_id]
-            assert each.event is not None
-            key = seen_key(account.state, each.event, each.time, self.rules)
-            if key is not None and key not in account.seen.days and _stored(account, key):
-                wanted[account_id, seen_suffix(CHANNELS[key[0]], key[1])] = (account, key)
+        for each in at_home:
+            assert each.account_id is not None
+            account = accounts[each.account_id]
+            if account.was_stored and (key := self._unread(account, each)) is not None:
+                suffix = seen_suffix(CHANNELS[key[0]], key[1])
+                wanted[each.account_id, suffix] = (account, key)
         if wanted:
             found = await self._backoff.answered(
                 lambda: self._store.seen(shard.number, list(wanted))
             )
             for (account, key), data in zip(wanted.values(), found, strict=True):
                 account.seen.days.setdefault(key, {h for (h,) in iter_unpack("<Q", data)})
-            if any(i not in shard.accounts for _, i in at_home):
-                await self._load(shard, topic, decoded)
+            await self._load(shard, routed)
+
+    def _unread(self, account: CachedAccount, each: Routed) -> tuple[int, int] | None:
+        """Return the seen ids that looking *each* up needs and only Redis has.
+
+        Redis has none of days after the newest event of the type.
+        """
+        assert each.event is not None
+        key = seen_key(account.state, each.event, each.time, self.rules)
+        if key is None or key in account.seen.days:
+            return None
+        newest = account.state.newest.get(key[0])
+        return key if newest is not None and key[1] <= utc_day(newest) else None
 
     async def _load_states(self, shard: Shard, account_ids: list[str]) -> None:
         found = await self._backoff.answered(lambda: self._store.states(shard.number, account_ids))
@@ -154,12 +193,6 @@ class Scorer:
             if len(shard.open.dirty) >= ACCOUNTS_PER_COMMIT:
                 seal(shard)
         return evaluated
-
-
-def _stored(account: CachedAccount, key: tuple[int, int]) -> bool:
-    """Tell whether Redis may hold ids under *key*: none are of days after the newest event."""
-    newest = account.state.newest.get(key[0])
-    return newest is not None and key[1] <= utc_day(newest)
 
 
 def event_clock(

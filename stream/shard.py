@@ -23,13 +23,15 @@ BYTES_PER_ACCOUNT: Final = 1_500
 class CachedAccount(Account):
     """An account in the cache, with what eviction needs to know."""
 
-    __slots__ = ("sealed_in", "size")
+    __slots__ = ("sealed_in", "size", "was_stored")
 
     def __init__(self, state: AccountState, *, stored_bytes: int = 0) -> None:
         super().__init__(state, SeenIds())
         self.sealed_in = 0
         """Sequence number of the newest unit that writes it; evictable once committed."""
         self.size = estimated_size(stored_bytes, 0)
+        self.was_stored = stored_bytes > 0
+        """Whether it was read from Redis, which may hold seen ids of it too."""
 
 
 def estimated_size(stored_bytes: int, seen_ids: int) -> int:

@@ -23,6 +23,8 @@ FORMAT: Final = 1
 """Version of the key layout, recorded in ``sl:meta``."""
 
 META: Final = "sl:meta"
+OURS: Final = "sl:*"
+ANY_SHARD: Final = "sl:{*}:"
 SEEN_SECONDS: Final = 14 * 7 * 86_400
 """Event ids outlive the 13 weeks for which topics keep records, so a replay meets them."""
 
@@ -287,9 +289,9 @@ class RedisStore:
         found = await _answered(pipe.execute())
         return {s: [each.decode() for each in ids] for s, ids in zip(numbers, found, strict=True)}
 
-    async def all_states(self, shard: int) -> AsyncIterator[bytes]:
-        """Yield every stored state of *shard*, in no order, each once."""
-        pattern = f"{shard_prefix(shard)}state:*"
+    async def all_states(self, shard: int | None = None) -> AsyncIterator[bytes]:
+        """Yield every stored state, of *shard* alone where it is given, in no order, each once."""
+        pattern = state_key(shard, "*") if shard is not None else f"{ANY_SHARD}state:*"
         cursor, known = 0, set[bytes]()
         while True:
             cursor, keys = await _answered(
@@ -304,10 +306,22 @@ class RedisStore:
             if not cursor:
                 return
 
+    async def holds_keys(self) -> bool:
+        """Tell whether any key of Surgeline is stored."""
+        cursor = 0
+        while True:
+            cursor, keys = await _answered(
+                self._redis.scan(cursor, match=OURS, count=SCAN_COUNT * 20)
+            )
+            if keys or not cursor:
+                return bool(keys)
+
     async def erase(self) -> int:
         """Delete every key of Surgeline and return how many there were."""
-        erased = 0
-        async for key in self._redis.scan_iter(match="sl:*", count=SCAN_COUNT):
+        # The meta goes first: an erasure that breaks off must not leave scores without fences
+        # that the next start would add to.
+        erased: int = await _answered(self._redis.unlink(META))
+        async for key in self._redis.scan_iter(match=OURS, count=SCAN_COUNT):
             erased += await _answered(self._redis.unlink(key))
         return erased
 

@@ -92,6 +92,11 @@ async def _check_meta(
                 "from Kafka's log, run `surgeline reset --replay` or set "
                 "SURGELINE_ON_MISSING_STATE=replay."
             )
+        if await store.holds_keys():
+            raise RefusedStart(
+                "Redis holds keys of Surgeline without sl:meta, as after an interrupted reset: "
+                "run `surgeline reset --replay`."
+            )
         stored = await store.write_meta(wanted | {"created_at": str(int(time.time()))})
     for name, value in wanted.items():
         if stored.get(name) != value:

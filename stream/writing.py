@@ -35,13 +35,13 @@ def account_writer(rules: Rules) -> Writer:
     def write(account: Account, now: float) -> tuple[AccountWrite, Announcement]:
         state, transitions = account.state, account.live.announced
         account.live.announced = []
-        scores = scores_at(state, now, rules)
+        scores = scores_at(state, now, rules, account.live)
         stored = AccountWrite(
             account_id=state.account_id,
             fields=_fields(state, scores, now),
             state=encode_state(state),
             scores=(
-                leaderboard_value(state, rules),
+                leaderboard_value(state, scores.engagement_minutes, now, rules),
                 scores.intent_surge or None,
                 scores.relationship or None,
             ),

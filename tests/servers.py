@@ -24,12 +24,12 @@ from typing import Any, Self, TypeVar
 import pytest
 
 from stream.embedded import (
-    EmbeddedUnavailable,
     find_redis,
     free_port,
     kafka_cluster_id,
     redis_process_id,
 )
+from stream.errors import EmbeddedUnavailable
 from tests.kafka_node import (
     KAFKA_VERSION,
     LOG4J,

@@ -14,8 +14,8 @@ from stream.cli.options import Json, KafkaUrl, ModelFile, RedisUrl
 from stream.cli.output import print_json, say, terminal, text
 
 if TYPE_CHECKING:
-    from stream.kafka_admin import TopicFound
     from stream.settings import Settings
+    from stream.topic_list import TopicFound
 
 DAY_MS = 86_400_000
 
@@ -56,7 +56,8 @@ def topics(
 
 
 async def _topics(settings: "Settings", *, create: bool) -> "list[TopicFound]":
-    from stream.kafka_admin import declare_topics, find_topics
+    from stream.kafka_admin import declare_topics
+    from stream.topic_list import find_topics
 
     if create:
         await declare_topics(settings)

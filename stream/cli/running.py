@@ -14,7 +14,6 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from stream.cli.output import say, terminal
-from stream.settings import load_settings
 
 if TYPE_CHECKING:
     from stream.demo import Compared, Played
@@ -47,6 +46,7 @@ def worker(
     """Score events from Kafka into Redis until it is told to stop."""
     from stream.logs import set_up_logging
     from stream.model_file import read_model
+    from stream.settings import load_settings
 
     chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url, model=model, clock=clock)
     scoring_model = read_model(chosen.model)
@@ -65,6 +65,8 @@ def up(
     ] = None,
 ) -> None:
     """Run the whole of Surgeline in this terminal: broker, Redis, workers, exporter."""
+    from stream.settings import load_settings
+
     load_settings(clock=clock)
     _run_until_signal(_up(workers, clock, partitions, ready_file))
 
@@ -117,6 +119,7 @@ def demo(
 
 async def _demo(console: Console, *, once: bool, seed: int, workers: int) -> None:
     from stream.demo import compare, play, play_live, simulated_lines
+    from stream.settings import load_settings
     from stream.stack import running_stack
 
     end = dt.datetime.now(dt.UTC)
@@ -205,18 +208,21 @@ def replay(
     redis_url: Annotated[str | None, typer.Option(help="Instead of SURGELINE_REDIS_URL.")] = None,
 ) -> None:
     """Send recorded events to their topics."""
+    from stream.settings import load_settings
+
     chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url)
     asyncio.run(_replay(files, chosen, wait=wait))
 
 
 async def _replay(files: list[str], settings: Any, *, wait: bool) -> None:
+    from stream.event_files import EventFiles
     from stream.kafka_admin import declare_topics, wait_for_kafka
-    from stream.replay import read_lines, replay_producer, scored, send_lines
+    from stream.replay import replay_producer, scored, send_lines
     from stream.state_store import RedisStore
 
     await wait_for_kafka(settings, lambda error: say(f"{error} Waiting for it."))
     partitions = await declare_topics(settings)
-    lines = [line for line in read_lines(files) if line.strip()]
+    lines = [line for line in EventFiles(files) if line.strip()]
     with _bars(len(lines)) as (on_sent, on_scored):
         async with replay_producer(settings) as producer:
             sent = await send_lines(lines, producer, prefix=settings.topic_prefix, progress=on_sent)

@@ -18,6 +18,7 @@ import redis.asyncio
 from rich.console import Console
 from rich.table import Table
 
+from stream.cli.output import terminal
 from stream.embedded import EmbeddedServers, start_servers
 from stream.kafka_admin import declare_topics
 from stream.replay import Sent, replay_producer, send_lines
@@ -49,7 +50,7 @@ ROWS = (
     Row("a", "micro-batch transport, drain only"),
     Row("b", "micro-batch transport, drain and validate"),
     Row("c", "surgeline worker: validate, dedupe, fold, commit, announce"),
-    Row("d", "stock Faust, event by event, one Redis write each", at_most=30_000),
+    Row("d", "stock Faust, event by event, one Redis write each", at_most=20_000),
     Row("e", "stock Faust take(1000, 0.1 s), one Redis pipeline a batch", at_most=60_000),
     Row("f", "aiokafka getmany, one decayed sum, one Redis pipeline a poll"),
 )
@@ -221,7 +222,7 @@ def main(arguments: Sequence[str]) -> int:
     """Run the benchmark; return the exit code."""
     asked = _parsed(arguments)
     try:
-        figures = asyncio.run(run(asked, Console()))
+        figures = asyncio.run(run(asked, terminal()))
     except NotMeasured as error:
         _say(str(error))
         return 1

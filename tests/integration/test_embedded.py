@@ -14,8 +14,9 @@ import pytest
 import redis
 
 from stream import embedded
-from stream.child import Child, ProcessNotStarted
-from stream.embedded import EmbeddedServers, EmbeddedUnavailable, start_servers
+from stream.child import Child
+from stream.embedded import EmbeddedServers, start_servers
+from stream.errors import EmbeddedUnavailable, ProcessNotStarted
 from stream.leash import leashed
 from tests.kafka_client import create_topic, first_value, produce
 

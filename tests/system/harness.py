@@ -54,13 +54,15 @@ def rows(output: str) -> list[Json]:
     return [json.loads(line) for line in output.splitlines()]
 
 
-def eventually(condition: Callable[[], object], *, within_seconds: float) -> bool:
+def eventually(
+    condition: Callable[[], object], *, within_seconds: float, every_seconds: float = 0.05
+) -> bool:
     """Return whether *condition* comes true in time."""
     give_up_at = time.monotonic() + within_seconds
     while not condition():
         if time.monotonic() > give_up_at:
             return False
-        time.sleep(0.05)
+        time.sleep(every_seconds)
     return True
 
 

@@ -43,7 +43,7 @@ def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 
 
 @pytest.fixture(scope="module")
-def stacks_to_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[int, Up]]:
+def stacks_to_end(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[signal.Signals, Up]]:
     """Give one stack for each way to end, started side by side since each start mostly waits."""
     with ExitStack() as all_of_them:
         ups = {
@@ -87,9 +87,7 @@ def test_ready_file_tells_other_commands_where_the_servers_are(stack: Up) -> Non
     assert all(each["declared"] for each in topics)
 
 
-def test_two_workers_score_everything_once(
-    replayed: list[Json], events: tuple[Path, Path]
-) -> None:
+def test_two_workers_score_everything_once(replayed: list[Json], events: tuple[Path, Path]) -> None:
     assert differences(replayed, reference(events[0])) == []
 
 
@@ -134,7 +132,7 @@ def test_killed_worker_is_started_again_and_scores_go_on(
 
 @pytest.mark.parametrize("how", ENDINGS[:2], ids=lambda each: each.name)
 def test_signal_to_its_process_alone_ends_everything(
-    stacks_to_end: dict[int, Up], how: signal.Signals
+    stacks_to_end: dict[signal.Signals, Up], how: signal.Signals
 ) -> None:
     up = stacks_to_end[how]
     family = up.descendants()
@@ -148,7 +146,7 @@ def test_signal_to_its_process_alone_ends_everything(
     assert list(up.temporary.iterdir()) == []
 
 
-def test_killed_stack_leaves_no_process(stacks_to_end: dict[int, Up]) -> None:
+def test_killed_stack_leaves_no_process(stacks_to_end: dict[signal.Signals, Up]) -> None:
     up = stacks_to_end[signal.SIGKILL]
     family = up.descendants()
     assert family

@@ -2,6 +2,9 @@
 
 import gzip
 import json
+import signal
+import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -27,7 +30,8 @@ from tests.strategies import START, streams
 Json = dict[str, Any]
 
 HOUR = 3_600
-RECORDED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
+REPOSITORY = Path(__file__).resolve().parents[2]
+RECORDED = REPOSITORY.parent / "shared" / "data"
 
 
 def visit(number: int, account_id: str | None = "acme", **fields: Any) -> Json:
@@ -366,3 +370,39 @@ def test_recorded_emails_score_as_the_reference_does() -> None:
         for name in ("engagement", "engagement_minutes", "relationship"):
             assert found[account_id][name] == pytest.approx(theirs[name], abs=1e-9)
         assert found[account_id]["stage"] == theirs["stage"]
+
+
+def started(*arguments: str) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        [sys.executable, "-m", "stream.cli.main", *arguments],
+        cwd=REPOSITORY,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+    )
+
+
+def test_reader_that_goes_away_is_no_traceback(tmp_path: Path) -> None:
+    events = [visit(n, f"account-{n}") for n in range(2_000)]
+    process = started("score", "--json", written(tmp_path, events))
+    assert process.stdout is not None
+    assert process.stderr is not None
+
+    process.stdout.readline()
+    process.stdout.close()
+
+    log = process.stderr.read().decode()
+    process.wait(timeout=30)
+    assert all(line.startswith("surgeline: ") for line in log.splitlines()), log
+
+
+def test_interrupt_ends_with_exit_code_130() -> None:
+    process = started("score", "-")
+    assert process.stdin is not None
+
+    # More than a pipe holds: once it is written, the command is reading.
+    process.stdin.write(lines_of([visit(n) for n in range(2_000)]))
+    process.send_signal(signal.SIGINT)
+
+    _, log = process.communicate(timeout=30)
+    assert (process.returncode, log) == (130, b"")

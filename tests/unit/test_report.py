@@ -97,9 +97,13 @@ def test_the_place_on_the_leaderboard_is_the_same_whenever_it_is_computed(day: f
     now = DAY_0 + day * DAY
     minutes = scores_at(account.state, now, rules).engagement_minutes
 
-    value = leaderboard_value(account.state, rules)
+    value = leaderboard_value(account.state, minutes, now, rules)
 
-    assert value == pytest.approx(log2(minutes) + now / (14 * DAY), abs=1e-9)
+    assert value == pytest.approx(log2(40) + DAY_0 / (14 * DAY), abs=0.1)
+    first = scores_at(account.state, DAY_0 + DAY, rules).engagement_minutes
+    assert value == pytest.approx(
+        leaderboard_value(account.state, first, DAY_0 + DAY, rules), abs=1e-9
+    )
 
 
 def test_the_leaderboard_has_no_place_for_accounts_without_engagement() -> None:
@@ -107,8 +111,19 @@ def test_the_leaderboard_has_no_place_for_accounts_without_engagement() -> None:
     account, _ = fold_all([event("contact", 0, action="upserted", contact_id="a"), bounced])
     account.state.contacts["a"].minutes.clear()  # an exchange, and no minutes
 
-    assert leaderboard_value(account.state, default_rules()) is None
-    assert leaderboard_value(AccountState("acme"), default_rules()) is None
+    assert leaderboard_value(account.state, 0.0, DAY_0, default_rules()) is None
+    assert leaderboard_value(AccountState("acme"), 0.0, DAY_0, default_rules()) is None
+
+
+def test_minutes_too_old_to_show_still_have_their_place_on_the_leaderboard() -> None:
+    account, _ = fold_all([meeting(0, 30)])
+    rules = default_rules()
+    long_after = DAY_0 + 100_000 * DAY
+
+    assert scores_at(account.state, long_after, rules).engagement_minutes == 0.0
+    assert leaderboard_value(account.state, 0.0, long_after, rules) == pytest.approx(
+        log2(30) + DAY_0 / (14 * DAY)
+    )
 
 
 def test_the_newest_time_is_that_of_any_type_of_any_account() -> None:

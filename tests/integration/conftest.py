@@ -1,0 +1,18 @@
+import pytest
+
+from tests.integration.worker_kit import Servers
+
+EMBEDDED_OR_KAFKA = (
+    pytest.param("embedded", marks=pytest.mark.embedded),
+    pytest.param("kafka", marks=pytest.mark.kafka),
+)
+
+
+@pytest.fixture(scope="module", params=EMBEDDED_OR_KAFKA)
+def servers(request: pytest.FixtureRequest) -> Servers:
+    """Give the session's servers of each kind: embedded, then Apache Kafka with Redis."""
+    if request.param == "embedded":
+        embedded = request.getfixturevalue("embedded_servers")
+        return Servers(embedded.kafka, embedded.redis_url, session_seconds="3")
+    kafka = request.getfixturevalue("kafka_server")
+    return Servers(kafka.address, request.getfixturevalue("redis_server").url, session_seconds="6")

@@ -1,0 +1,119 @@
+"""Workers that are killed, stopped and joined by others: nothing is lost, nothing counts twice."""
+
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.integration.mixed_stream import AS_OF, mixed_stream
+from tests.integration.worker_kit import Found, Place, Servers, Worker, record_of
+from tests.system.harness import Json, differences, eventually, rows, write_lines
+
+pytestmark = pytest.mark.xdist_group("worker-restarts")
+
+SMALL_COMMITS = "25"
+"""Records a commit, so that a kill finds most of the stream still to be scored."""
+
+
+@pytest.fixture(scope="module")
+def events() -> list[Json]:
+    return mixed_stream(seed=23)
+
+
+@pytest.fixture
+def place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
+    with Place(servers, tmp_path, SURGELINE_FLUSH_RECORDS=SMALL_COMMITS) as own:
+        own.declare_topics()
+        yield own
+
+
+def scored_alone(place: Place, events: list[Json]) -> list[Json]:
+    file = write_lines(place.directory / "alone.jsonl", events)
+    return rows(place.run("score", str(file), "--as-of", AS_OF, "--json").stdout)
+
+
+def at_progress(place: Place, share: float, total: int) -> int:
+    """Wait until at least *share* of *total* records are committed; return how many are."""
+    assert eventually(
+        lambda: place.committed() >= share * total, within_seconds=30, every_seconds=0.002
+    ), place.logs()
+    return place.committed()
+
+
+def announcements(place: Place) -> list[Found]:
+    """Return `score-changes`, once nothing waits to be announced."""
+    assert eventually(lambda: place.outbox() == 0, within_seconds=10)
+    hashes = place.hashes()
+
+    def complete(found: list[Found]) -> bool:
+        newest = {each.json["account_id"]: each.json["as_of"] for each in found}
+        return newest == {name: stored["as_of"] for name, stored in hashes.items()}
+
+    return place.read("score-changes", complete)
+
+
+def assert_announced_what_was_counted(place: Place) -> None:
+    """Assert that every move in the funnel was announced, under one id however often."""
+    by_id = {t["id"]: t for found in announcements(place) for t in found.json["transitions"]}
+    moves = Counter(t["subject"] for t in by_id.values() if t["rule"] == "stage_changed")
+    assert moves == {name: n for name, n in place.funnel().items() if ">" in name}
+
+
+def test_worker_killed_three_times_loses_and_doubles_nothing(
+    place: Place, events: list[Json]
+) -> None:
+    stored = place.produce(record_of(each) for each in events)
+    for share in (0.1, 0.3, 0.5):
+        worker = place.start_worker()
+        done = at_progress(place, share, len(events))
+        worker.kill()
+        assert done < 0.9 * len(events), "it was killed too late to prove anything"
+    place.start_worker()
+    place.wait_scored(stored)
+
+    assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
+    assert_announced_what_was_counted(place)
+
+
+def test_stopped_worker_commits_what_it_has_folded(place: Place, events: list[Json]) -> None:
+    some = events[:400]
+    worker = place.ready_worker(SURGELINE_FLUSH_SECONDS="3600", SURGELINE_FLUSH_RECORDS="100000")
+    place.produce(record_of(each) for each in some)
+    assert eventually(
+        lambda: worker.metric("surgeline_batch_records_sum") == len(some), within_seconds=20
+    )
+    assert place.committed() == 0
+
+    exit_code = worker.terminate(within_seconds=5)
+
+    assert exit_code == 0
+    assert place.committed() == len(some)
+    assert place.outbox() == 0
+    assert differences(place.accounts(AS_OF), scored_alone(place, some)) == []
+
+
+def owned(worker: Worker) -> float:
+    return worker.metric("surgeline_shards_owned")
+
+
+def test_worker_that_joins_and_leaves_under_load_changes_no_score(
+    place: Place, events: list[Json]
+) -> None:
+    quarter = len(events) // 4
+    parts = [events[at : at + quarter] for at in range(0, len(events), quarter)]
+    first = place.ready_worker()
+    stored = place.produce(record_of(each) for each in parts[0])
+    second = place.start_worker()
+    stored += place.produce(record_of(each) for each in parts[1])
+    assert eventually(lambda: owned(first) > 0 and owned(second) > 0, within_seconds=30)
+    assert owned(first) + owned(second) == 3
+    stored += place.produce(record_of(each) for each in parts[2])
+
+    assert first.terminate(within_seconds=5) == 0
+    for part in parts[3:]:
+        stored += place.produce(record_of(each) for each in part)
+    place.wait_scored(stored)
+
+    assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
+    assert_announced_what_was_counted(place)
