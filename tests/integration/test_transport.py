@@ -1,6 +1,7 @@
 """The transport alone on a real broker: where it starts, what it hands on, what it commits."""
 
 import asyncio
+import gc
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -28,6 +29,7 @@ from stream.transport import (
     Undecoded,
 )
 from tests.kafka_client import create_topic
+from tests.servers import KafkaServer
 
 # One broker and two cores: side by side these tests would only slow each other down.
 pytestmark = pytest.mark.xdist_group("transport")
@@ -38,6 +40,7 @@ _admin: Any = aiokafka.admin
 WITHIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 COMMIT_SECONDS = 0.05
+STOP_SECONDS = 10.0
 
 
 class Ledger:
@@ -166,6 +169,7 @@ class Topic:
     broker: str
     name: str
     partitions: int
+    session_seconds: float
 
     @property
     def group(self) -> str:
@@ -204,16 +208,27 @@ class Topic:
         )
 
 
-async def new_topic(broker: str, *, partitions: int) -> Topic:
-    topic = Topic(broker, f"transport-{secrets.token_hex(4)}", partitions)
-    await create_topic(broker, topic.name, partitions=partitions)
-    return topic
+@dataclass(frozen=True)
+class Broker:
+    """A broker and the shortest session that it lets a group have."""
+
+    address: str
+    session_seconds: float
+
+    async def new_topic(self, *, partitions: int) -> Topic:
+        name = f"transport-{secrets.token_hex(4)}"
+        await create_topic(self.address, name, partitions=partitions)
+        return Topic(self.address, name, partitions, self.session_seconds)
 
 
 @asynccontextmanager
 async def worker(topic: Topic, progress: RecordingProgress) -> AsyncIterator[Any]:
     """Run a worker of the topic's group: the app of a real one, with another agent."""
-    app = _faust_app(load_settings(kafka_url=topic.broker, group=topic.group))
+    app = _faust_app(
+        load_settings(
+            kafka_url=topic.broker, group=topic.group, session_seconds=topic.session_seconds
+        )
+    )
     app.transport = MicroBatchTransport(app.conf.broker_consumer, app, progress=progress)
 
     async def fold(stream: Any) -> None:
@@ -227,10 +242,14 @@ async def worker(topic: Topic, progress: RecordingProgress) -> AsyncIterator[Any
         yield app
     finally:
         progress.commits = True
-        await app.stop()
+        with suppress(TimeoutError):
+            await asyncio.wait_for(app.stop(), STOP_SECONDS)
         committing.cancel()
         with suppress(asyncio.CancelledError):
             await committing
+        # A crashed app closes no connections, and a broker waits for them when it stops.
+        del app
+        gc.collect()
 
 
 async def commit_often(progress: RecordingProgress) -> None:
@@ -268,15 +287,15 @@ def numbered_records(first: int, end: int) -> list[tuple[int, bytes]]:
     ],
     scope="module",
 )
-def broker(request: pytest.FixtureRequest) -> str:
+def broker(request: pytest.FixtureRequest) -> Broker:
     if request.param == "embedded":
-        return str(request.getfixturevalue("embedded_servers").kafka)
-    return str(request.getfixturevalue("kafka_server").address)
+        return Broker(request.getfixturevalue("embedded_servers").kafka, session_seconds=3)
+    return Broker(request.getfixturevalue("kafka_server").address, session_seconds=6)
 
 
 @pytest.fixture(scope="module")
-def kafka_broker(request: pytest.FixtureRequest) -> str:
-    return str(request.getfixturevalue("kafka_server").address)
+def kafka_broker(kafka_server: KafkaServer) -> Broker:
+    return Broker(kafka_server.address, session_seconds=6)
 
 
 @dataclass(frozen=True)
@@ -288,35 +307,38 @@ class Run:
     progress: RecordingProgress
     committed: list[int | None]
     """Kafka's offsets of the group after the last record."""
+    gaps: int
+    """Intervals of offsets that Faust took for lost on the way."""
 
 
 BIG = [bytes([number]) * 300_000 for number in range(12)]
 
 
 @pytest.fixture(scope="module")
-def run(broker: str) -> Run:
+def run(broker: Broker) -> Run:
     return asyncio.run(read_four_partitions(broker))
 
 
-async def read_four_partitions(broker: str) -> Run:
+async def read_four_partitions(broker: Broker) -> Run:
     """Read one partition from its beginning, one from its middle, one from its end, one of big records.
 
     Kafka holds other offsets for the group: nobody may believe them.
     """
-    topic = await new_topic(broker, partitions=4)
+    topic = await broker.new_topic(partitions=4)
     small = numbered(0, 2_500)
     await topic.produce({0: small, 1: small, 2: small, 3: BIG})
     await topic.commit(7)
     _, middle, end, _ = topic.tps
     ledger = Ledger({middle: 1_500, end: 2_500})
     progress = RecordingProgress(ledger)
-    async with worker(topic, progress):
+    async with worker(topic, progress) as app:
         ends = dict(zip(topic.tps, (2_500, 2_500, 2_500, 12), strict=True))
         await eventually(lambda: ledger.fences == ends, "all partitions at their ends")
         await topic.produce({2: [b"late"]})
         await eventually(lambda: ledger.fences[end] == 2_501, "one more record")
         committed = await committed_at_last(topic, [2_500, 2_500, 2_501, 12])
-    return Run(topic, ledger, progress, committed)
+        gaps = sum(len(tree) for tree in app.consumer._gap.values())
+    return Run(topic, ledger, progress, committed, gaps)
 
 
 async def committed_at_last(topic: Topic, wanted: list[int | None]) -> list[int | None]:
@@ -349,6 +371,10 @@ def test_nothing_before_the_fence_is_handed_on(run: Run) -> None:
 
 def test_kafkas_offsets_are_committed_to_the_end_of_the_log(run: Run) -> None:
     assert run.committed == [2_500, 2_500, 2_501, 12]
+
+
+def test_offsets_inside_a_micro_batch_are_no_gaps(run: Run) -> None:
+    assert run.gaps == 0
 
 
 def test_all_partitions_are_claimed_together_and_once(run: Run) -> None:
@@ -387,12 +413,12 @@ async def produce_on(topic: Topic, produced: Counter[int], stop: asyncio.Event) 
 
 
 def test_workers_that_come_and_go_lose_nothing_and_repeat_nothing(
-    broker: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MicroBatches, "max_records", 20)  # so that many are under way
 
     async def share() -> tuple[Topic, Ledger, Counter[int], list[set[TP]]]:
-        topic = await new_topic(broker, partitions=4)
+        topic = await broker.new_topic(partitions=4)
         ledger, produced, stop = Ledger(), Counter[int](), asyncio.Event()
         stays, comes = RecordingProgress(ledger), RecordingProgress(ledger)
         stays.seconds_per_batch = comes.seconds_per_batch = 0.002
@@ -419,12 +445,12 @@ def test_workers_that_come_and_go_lose_nothing_and_repeat_nothing(
 
 
 def test_what_was_folded_and_not_committed_comes_again_after_a_rebalance(
-    broker: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(MicroBatches, "max_records", 10)
 
     async def rebalance() -> tuple[Topic, Ledger]:
-        topic = await new_topic(broker, partitions=2)
+        topic = await broker.new_topic(partitions=2)
         await topic.produce({0: numbered(0, 2_000), 1: numbered(0, 2_000)})
         ledger = Ledger()
         progress = RecordingProgress(ledger)
@@ -447,7 +473,7 @@ def test_what_was_folded_and_not_committed_comes_again_after_a_rebalance(
 
 
 def test_partition_not_sought_yet_is_waited_for(
-    broker: str, monkeypatch: pytest.MonkeyPatch
+    broker: Broker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     fetch, refused = driver.Consumer._getmany, []
 
@@ -461,7 +487,7 @@ def test_partition_not_sought_yet_is_waited_for(
     monkeypatch.setattr(driver.Consumer, "_getmany", noting_refusals)
 
     async def read() -> tuple[Topic, Ledger]:
-        topic = await new_topic(broker, partitions=2)
+        topic = await broker.new_topic(partitions=2)
         await topic.produce({0: numbered(0, 10), 1: numbered(0, 10)})
         ledger = Ledger()
         progress = RecordingProgress(ledger)
@@ -484,9 +510,9 @@ async def crash_reason(app: Any) -> BaseException:
     return reason
 
 
-def test_failing_claim_ends_the_app(broker: str) -> None:
+def test_failing_claim_ends_the_app(broker: Broker) -> None:
     async def fail() -> tuple[BaseException, list[MicroBatch]]:
-        topic = await new_topic(broker, partitions=1)
+        topic = await broker.new_topic(partitions=1)
         await topic.produce({0: numbered(0, 10)})
         progress = RecordingProgress(Ledger())
         progress.fails = {"claim"}
@@ -499,9 +525,9 @@ def test_failing_claim_ends_the_app(broker: str) -> None:
     assert batches == []
 
 
-def test_failing_flush_ends_the_app(broker: str) -> None:
+def test_failing_flush_ends_the_app(broker: Broker) -> None:
     async def fail() -> BaseException:
-        topic = await new_topic(broker, partitions=1)
+        topic = await broker.new_topic(partitions=1)
         progress = RecordingProgress(Ledger())
         async with worker(topic, progress) as app:
             await eventually(lambda: progress.claims, "claimed")
@@ -527,10 +553,10 @@ async def delete_records(topic: Topic, *, before: int) -> None:
 @pytest.mark.kafka
 @pytest.mark.parametrize("fence", [3, 11], ids=["before the log", "after the log"])
 def test_fence_outside_the_log_ends_the_app_with_the_error_of_the_progress(
-    kafka_broker: str, fence: int
+    kafka_broker: Broker, fence: int
 ) -> None:
     async def fail() -> tuple[BaseException, Topic]:
-        topic = await new_topic(kafka_broker, partitions=1)
+        topic = await kafka_broker.new_topic(partitions=1)
         await topic.produce({0: numbered(0, 10)})
         await delete_records(topic, before=5)
         progress = RecordingProgress(Ledger({topic.tps[0]: fence}))
