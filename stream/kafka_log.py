@@ -28,14 +28,15 @@ class ConsumerLog:
         return self._app.consumer._thread  # noqa: SLF001  # Faust has no public way to it
 
     async def ranges(self, tps: set[TP]) -> Mapping[TP, tuple[int, int]]:
-        """Return the oldest and the next offset of each partition."""
-        return dict(await self._thread.call_thread(self._ranges, tps))
+        """Return the oldest and the next offset of each partition.
 
-    async def _ranges(self, tps: set[TP]) -> Mapping[TP, tuple[int, int]]:
-        consumer = self._thread._ensure_consumer()  # noqa: SLF001  # runs in its thread
+        Over a connection of its own: this is asked during an assignment, for whose end the
+        consumer's thread waits before it stops, so asking that thread could wait for ever.
+        """
         native = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
-        begins = await consumer.beginning_offsets(list(native.values()))
-        ends = await consumer.end_offsets(list(native.values()))
+        async with self._reader() as reader:
+            begins = await reader.beginning_offsets(list(native.values()))
+            ends = await reader.end_offsets(list(native.values()))
         return {tp: (begins[each], ends[each]) for tp, each in native.items()}
 
     async def has_record(self, tp: TP, offset: int) -> bool:
@@ -43,20 +44,19 @@ class ConsumerLog:
 
         Some brokers report the end of a log seconds late, so the log itself is asked.
         """
-        consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._settings.brokers, enable_auto_commit=False
-        )
-        await consumer.start()
-        try:
-            native = TopicPartition(tp.topic, tp.partition)
-            consumer.assign([native])
-            consumer.seek(native, offset)
-            await asyncio.wait_for(consumer.getone(), PROBE_SECONDS)
-        except TimeoutError:
-            return False
-        finally:
-            await consumer.stop()
+        native = TopicPartition(tp.topic, tp.partition)
+        async with self._reader() as reader:
+            reader.assign([native])
+            reader.seek(native, offset)
+            try:
+                await asyncio.wait_for(reader.getone(), PROBE_SECONDS)
+            except TimeoutError:
+                return False
         return True
+
+    def _reader(self) -> AIOKafkaConsumer:
+        """Return a consumer without a group, which starts and stops with its block."""
+        return AIOKafkaConsumer(bootstrap_servers=self._settings.brokers, enable_auto_commit=False)
 
     def end(self, tp: TP) -> int | None:
         """Return the next offset as last heard of, None when never heard of."""

@@ -73,7 +73,7 @@ def assert_the_same_however_cut(events: list[Json], cuts: set[int], rules: Rules
     assert split[2] == announced
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.data(), st.sampled_from([0.0, 3_600.0, 9 * DAY]))
 def test_scores_do_not_depend_on_how_topics_interleave(data: st.DataObject, later: float) -> None:
     events = data.draw(streams())
@@ -86,13 +86,13 @@ def test_scores_do_not_depend_on_how_topics_interleave(data: st.DataObject, late
         assert getattr(second.state, known) == getattr(first.state, known)
 
 
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(), st.sets(st.integers(0, 59)))
 def test_micro_batches_may_be_cut_anywhere(events: list[Json], cuts: set[int]) -> None:
     assert_the_same_however_cut(events, cuts, default_rules())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(types=("page_visit", "intent"), days=30), st.sets(st.integers(0, 59)))
 def test_micro_batches_may_be_cut_anywhere_in_a_surge(events: list[Json], cuts: set[int]) -> None:
     assert_the_same_however_cut(events, cuts, default_rules())
@@ -112,7 +112,7 @@ def test_micro_batches_may_be_cut_anywhere_where_topics_and_contacts_are_forgott
     assert_the_same_however_cut(events, cuts, small_rules())
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(st.data())
 def test_a_repeat_within_the_dedupe_window_changes_nothing(data: st.DataObject) -> None:
     events = data.draw(streams())
@@ -131,7 +131,7 @@ def test_a_repeat_within_the_dedupe_window_changes_nothing(data: st.DataObject) 
     assert (encode_state(state), account.seen.days, account.live.announced) == before
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(), st.lists(st.floats(0, 1), min_size=60, max_size=60))
 def test_looking_at_due_instants_in_between_changes_no_transition(
     events: list[Json], shares: list[float]
@@ -154,7 +154,7 @@ def test_looking_at_due_instants_in_between_changes_no_transition(
     assert all(abs(o.at - t.at) < 0.01 for o, t in zip(ours, theirs, strict=True))
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(), st.floats(0, 100 * DAY))
 def test_reading_an_account_equals_evaluating_its_due_instants(
     events: list[Json], later: float
@@ -172,7 +172,23 @@ def test_reading_an_account_equals_evaluating_its_due_instants(
     assert due is None or due > now
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
+@given(
+    streams(types=("page_visit", "intent", "survey"), days=60),
+    st.sampled_from([default_rules(), small_rules()]),
+    st.sampled_from([0.0, 3_600.0, DAY, 9 * DAY]),
+)
+def test_the_windows_at_hand_give_the_scores_of_the_stored_counts(
+    events: list[Json], rules: Rules, later: float
+) -> None:
+    account = new_account()
+    for event in events:
+        fold(account, *decoded(event), rules)
+        now, state = newest(account) + later, account.state
+        assert scores_at(state, now, rules, account.live) == scores_at(state, now, rules)
+
+
+@settings(max_examples=70, deadline=None)
 @given(streams(), st.floats(0, 400 * DAY))
 def test_scores_stay_between_0_and_100(events: list[Json], later: float) -> None:
     account, _ = fold_all(events)
@@ -186,7 +202,7 @@ def test_scores_stay_between_0_and_100(events: list[Json], later: float) -> None
     assert scores.engagement_minutes >= 0.0
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(), st.lists(st.floats(0, 500 * DAY), min_size=2, max_size=5).map(sorted))
 def test_engagement_and_relationships_never_rise_without_events(
     events: list[Json], laters: list[float]
@@ -208,7 +224,7 @@ def test_engagement_and_relationships_never_rise_without_events(
             assert strength <= before[contact_id] * ROUNDING
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams())
 def test_no_more_topics_and_contacts_are_kept_than_the_model_says(events: list[Json]) -> None:
     account, rules = new_account(), small_rules()
@@ -218,7 +234,7 @@ def test_no_more_topics_and_contacts_are_kept_than_the_model_says(events: list[J
         assert len(account.state.contacts) <= 2
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(types=("page_visit", "intent"), days=30))
 def test_the_count_of_everything_outlives_forgotten_topics(events: list[Json]) -> None:
     bounded, _ = fold_all(events, rules=small_rules())
@@ -228,7 +244,7 @@ def test_the_count_of_everything_outlives_forgotten_topics(events: list[Json]) -
     assert bounded.state.first_counted_day == free.state.first_counted_day
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams(types=("page_visit", "chat", "email", "meeting")), st.floats(0, 60 * DAY))
 def test_forgetting_a_contact_keeps_its_minutes(events: list[Json], later: float) -> None:
     bounded, _ = fold_all(events, rules=small_rules())
@@ -241,7 +257,7 @@ def test_forgetting_a_contact_keeps_its_minutes(events: list[Json], later: float
     assert abs(ours - theirs) <= 1e-9
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(streams())
 def test_a_stored_state_is_read_as_it_was_written(events: list[Json]) -> None:
     account, _ = fold_all(events)
@@ -253,7 +269,7 @@ def test_a_stored_state_is_read_as_it_was_written(events: list[Json]) -> None:
     assert encode_state(read) == stored
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=70, deadline=None)
 @given(
     streams(),
     st.sampled_from([0.0, 3_600.0, 9 * DAY, 4_000 * DAY]),

@@ -122,7 +122,7 @@ def test_what_is_left_of_old_masses_survives_a_new_landmark() -> None:
     ]
     account, _ = fold_all([*mails, meeting(3_600, 1)])
 
-    assert account.state.contacts["ann"].inbound == pytest.approx(9 * 2.0**-60)
+    assert account.state.contacts["ann"].inbound == pytest.approx(9 * 2.0**-60, rel=1e-9, abs=0.0)
 
 
 def test_an_event_long_before_the_landmark_adds_next_to_nothing() -> None:

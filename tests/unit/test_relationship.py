@@ -79,6 +79,7 @@ def test_other_events_are_no_exchange() -> None:
     [
         (0.0, 0.0, 2.0, 0.0),
         # Closeness 1 - 2^-(I + O/4)/6, times 1/2 + reciprocity/2, times min(1, seniority/1.25).
+        (1.0, 0.0, 1.25, (1 - 2 ** (-1 / 6)) * 0.5),
         (6.0, 0.0, 1.25, 0.5 * 0.5),  # they write, we do not answer
         (0.0, 24.0, 1.25, 0.5 * 0.5),  # we write, they do not answer
         (4.8, 4.8, 1.25, 0.5 * 1.0),  # (4.8 + 1.2)/6 = 1: as much as either
@@ -120,6 +121,16 @@ def test_exchanges_halve_in_sixty_days() -> None:
 
     # I = 12 when written, 6 sixty days later.
     assert score([director, *mails(12, "inbound")], 60) == pytest.approx(15.0)
+
+
+@pytest.mark.parametrize(("direction", "count"), [("inbound", 6), ("outbound", 24)])
+def test_exchanges_of_different_days_add_up_by_their_age(direction: str, count: int) -> None:
+    director = event("contact", 0, action="upserted", contact_id="ann", seniority="director")
+    before = mails(count, direction)
+    after = [mail(60, direction, id=f"late{n}") for n in range(count // 2)]
+
+    # Half of the first, and as many again: I = 6, or O = 24; a strength of 1/4 either way.
+    assert score([director, *before, *after], 60) == pytest.approx(15.0)
 
 
 def test_events_without_a_contact_count_for_nobody() -> None:

@@ -87,6 +87,40 @@ def test_an_account_stays_engaged_between_the_bounds() -> None:
     assert account.state.minutes == pytest.approx(3.75)
 
 
+def test_an_account_leaves_within_the_day_of_its_last_event() -> None:
+    day = LAPSE_DAYS // 1
+
+    assert announced_by(target(), meeting(0), survey(day), survey(day + 0.9))[2:] == [
+        ("stage_changed", "engaged>target", LAPSE_DAYS)
+    ]
+
+
+def test_the_lower_bound_is_due_at_the_same_instant_seen_from_between_the_bounds() -> None:
+    account, _ = fold_all([meeting(0), survey(42)])
+
+    due = next_due(account.state, default_rules())
+
+    assert due == pytest.approx(DAY_0 + LAPSE_DAYS * DAY, abs=0.01)
+
+
+def test_five_minutes_enter_and_two_and_a_half_stay() -> None:
+    def engaged(*titles: str | None) -> bool:
+        records = [
+            event("contact", number, action="upserted", contact_id="ann")
+            | ({} if title is None else {"seniority": title})
+            for number, title in enumerate(titles)
+        ]
+        # All at one instant, so that nothing decays in between.
+        met = meeting(len(titles), 2.5, contact_id="ann")
+        return fold_all([met, *records])[0].state.engaged
+
+    # Two and a half minutes, twice for the highest title, then once, then three quarters.
+    assert engaged("c_level")
+    assert engaged("c_level", None)
+    assert not engaged("c_level", None, "other")
+    assert not engaged(None)
+
+
 def test_minutes_between_the_bounds_do_not_enter() -> None:
     assert announced_by(target(), meeting(0, 4)) == [("stage_changed", "none>target", 0)]
 
@@ -114,14 +148,14 @@ def test_a_surge_ends_without_an_event() -> None:
 
 
 def test_a_surge_goes_on_until_its_score_is_below_80() -> None:
-    # From day 7 on x = 5, b = 1, n = 0, so r = 2, p = 1/2 and P(X <= k) = 1 - (k + 3)/2^(k + 2):
-    # the score is the mean of 1 - 7/64 and 1 - 8/128, 91.4: too little to start.
-    account, _ = fold_all([signal(0, 1), signal(1, 5)])
+    # From day 7 on x = 4, b = 1, n = 0, so r = 2, p = 1/2 and P(X <= k) = 1 - (k + 3)/2^(k + 2):
+    # the score is the mean of 1 - 6/32 and 1 - 7/64, 85.2: too little to start. Three are 75.
+    account, _ = fold_all([signal(0, 1), signal(1, 4)])
 
     walk_due(account.state, account.live, DAY_0 + 7 * DAY, default_rules())
 
     report = account_report(account.state, DAY_0 + 7 * DAY, default_rules())
-    assert report["surge"]["crm"] == pytest.approx(100 * (57 / 64 + 120 / 128) / 2)
+    assert report["surge"]["crm"] == pytest.approx(100 * (26 / 32 + 57 / 64) / 2)
     assert report["surging"] == ["*", "crm"]
 
 
@@ -137,6 +171,19 @@ def test_late_events_can_start_a_surge_at_the_instant() -> None:
         ("surge_started", "*", 2),
         ("surge_started", "crm", 2),
     ]
+
+
+def test_a_late_event_of_the_week_before_counts_for_the_usual() -> None:
+    # Day 0 is a week before day 7, so that the three late signals are no part of its window.
+    assert announced_by(signal(0, 1), signal(7, 1), signal(0.5, 3)) == []
+
+
+def test_late_events_raise_the_usual() -> None:
+    history = [signal(0, 1), signal(7, 1)]
+
+    # Nine against one surge, nine against thirty-one do not.
+    assert ("surge_started", "crm", 7.5) in announced_by(*history, signal(7.5, 8))
+    assert announced_by(*history, signal(0.5, 30), signal(7.5, 8)) == []
 
 
 def test_due_instants_come_before_the_event_of_the_same_instant() -> None:
@@ -209,6 +256,13 @@ def test_an_engaged_account_is_due_when_its_minutes_fall_to_the_lower_bound() ->
 
 def test_an_account_with_a_count_this_week_is_due_at_midnight() -> None:
     account, _ = fold_all([signal(0.25, 1)])
+
+    assert next_due(account.state, default_rules()) == DAY_0 + DAY
+
+
+@pytest.mark.parametrize("more", [[signal(0.25, 1)], [won()]])
+def test_of_several_due_instants_the_first_counts(more: list[Json]) -> None:
+    account, _ = fold_all([meeting(0.25), *more])
 
     assert next_due(account.state, default_rules()) == DAY_0 + DAY
 
