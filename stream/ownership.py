@@ -27,6 +27,7 @@ T = TypeVar("T")
 
 REFUSALS_ALLOWED: Final = 3
 FLUSHES_AHEAD: Final = 3
+BUSY_SECONDS: Final = 0.01
 REVOKE_SECONDS: Final = 3.0
 """How long a revoke waits for commits; after it the records are left to the next owner."""
 
@@ -218,9 +219,7 @@ class Ownership:
         if shard.open.records >= self._settings.flush_records:
             self.seal(shard)
         elif shard.number not in self._timers:
-            self._timers[shard.number] = asyncio.get_running_loop().call_later(
-                self._settings.flush_seconds, self._seal_by_timer, shard
-            )
+            self._start_timer(shard, self._settings.flush_seconds)
         shard.evict(self._settings.cache_bytes // max(1, len(self._committers)))
         await self._wait_for_room(committer)
 
@@ -246,7 +245,16 @@ class Ownership:
 
     def _seal_by_timer(self, shard: Shard) -> None:
         self._timers.pop(shard.number, None)
-        self.seal(shard)
+        if shard.sealed_seq > shard.committed_seq and not shard.lost:
+            # The unit before is on its way: folding on into this one writes each account once.
+            self._start_timer(shard, BUSY_SECONDS)
+        else:
+            self.seal(shard)
+
+    def _start_timer(self, shard: Shard, seconds: float) -> None:
+        self._timers[shard.number] = asyncio.get_running_loop().call_later(
+            seconds, self._seal_by_timer, shard
+        )
 
     async def _wait_for_room(self, committer: Committer) -> None:
         """Fold at most a few flushes ahead of what is committed."""

@@ -1,7 +1,6 @@
 """Builders: events and accounts for tests, with one argument per thing that matters."""
 
 import json
-
 from collections.abc import Iterable
 from functools import lru_cache
 from typing import Any

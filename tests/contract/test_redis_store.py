@@ -222,12 +222,13 @@ def test_redis_kept_busy_by_a_script_answers_later(own: RealSubject) -> None:
     own.claim()
     endless = threading.Thread(target=run_for_ever, args=(own.url,))
     endless.start()
-    until_it_is_busy(own)
-    with pytest.raises(Unreachable):
-        own.commit(own.full_unit())
-
-    own.redis.script_kill()
-    endless.join(10)
+    try:
+        until_it_is_busy(own)
+        with pytest.raises(Unreachable):
+            own.commit(own.full_unit())
+    finally:
+        own.redis.script_kill()
+        endless.join(10)
 
     assert own.commit(own.full_unit()) is Answer.APPLIED
 

@@ -1,7 +1,6 @@
 """The transport alone on a real broker: where it starts, what it hands on, what it commits."""
 
 import asyncio
-import gc
 import secrets
 import time
 from collections import Counter, defaultdict
@@ -40,7 +39,6 @@ _admin: Any = aiokafka.admin
 WITHIN_SECONDS = 30.0
 POLL_SECONDS = 0.02
 COMMIT_SECONDS = 0.05
-STOP_SECONDS = 10.0
 
 
 class Ledger:
@@ -242,14 +240,10 @@ async def worker(topic: Topic, progress: RecordingProgress) -> AsyncIterator[Any
         yield app
     finally:
         progress.commits = True
-        with suppress(TimeoutError):
-            await asyncio.wait_for(app.stop(), STOP_SECONDS)
+        await app.stop()
         committing.cancel()
         with suppress(asyncio.CancelledError):
             await committing
-        # A crashed app closes no connections, and a broker waits for them when it stops.
-        del app
-        gc.collect()
 
 
 async def commit_often(progress: RecordingProgress) -> None:

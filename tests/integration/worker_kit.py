@@ -43,6 +43,8 @@ class Servers:
     redis_url: str
     session_seconds: str
     """The shortest session that the broker allows workers."""
+    redis_is_own: bool = False
+    """Nobody else uses this Redis; it may be started later, and be gone at the end."""
 
 
 class Sent(NamedTuple):
@@ -88,7 +90,11 @@ class Place:
         self.group = f"g{name}"
         self.kafka = servers.kafka
         self.directory = directory
-        self.redis_url, self.redis = _own_database(servers.redis_url)
+        self._redis_is_own = servers.redis_is_own
+        self.redis_url = (
+            servers.redis_url if servers.redis_is_own else _own_database(servers.redis_url)
+        )
+        self.redis = redis.Redis.from_url(self.redis_url)
         self.workers: list[Worker] = []
         self._settings = {
             "SURGELINE_KAFKA_URL": servers.kafka,
@@ -108,7 +114,8 @@ class Place:
     def __exit__(self, *_: object) -> None:
         for worker in self.workers:
             worker.close()
-        forget(self.redis)
+        if not self._redis_is_own:
+            forget(self.redis)
         self.redis.close()
 
     def environment(self, **settings: str) -> dict[str, str]:
@@ -346,15 +353,15 @@ def forget(client: "redis.Redis") -> None:
         client.unlink(*keys)
 
 
-def _own_database(url: str) -> "tuple[str, redis.Redis]":
-    """Return URL and client of a database of *url*'s Redis that no other running test uses."""
+def _own_database(url: str) -> str:
+    """Return the URL of a database of *url*'s Redis that no other running test uses, emptied."""
     with redis.Redis.from_url(url) as shared:
         taken = int(shared.incr("surgeline-tests:databases"))
     number = 1 + taken % REDIS_DATABASES
     own = urllib.parse.urlsplit(url)._replace(path=f"/{number}").geturl()
-    client = redis.Redis.from_url(own)
-    forget(client)
-    return own, client
+    with redis.Redis.from_url(own) as client:
+        forget(client)
+    return own
 
 
 def _found(record: Any) -> Found:

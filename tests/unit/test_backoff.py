@@ -108,10 +108,9 @@ def test_waits_double_up_to_a_bound_with_jitter(backoff: Backoff) -> None:
     run(backoff.answered(server.call))
 
     longest = [min(LONGEST_SECONDS, FIRST_SECONDS * 2**n) for n in range(1, 13)]
-    assert all(
-        most / 2 <= wait <= most + 1e-9 for wait, most in zip(server.waits, longest, strict=True)
-    )
-    assert len(set(server.waits)) > 6
+    shares = [wait / most for wait, most in zip(server.waits, longest, strict=True)]
+    assert 0.5 - 1e-9 <= min(shares) < 0.99
+    assert max(shares) <= 1 + 1e-9
 
 
 def test_waits_start_short_again_after_an_answer(backoff: Backoff) -> None:

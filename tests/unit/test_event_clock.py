@@ -30,9 +30,9 @@ def test_highest_time_counts_when_all_topics_are_read_to_their_end() -> None:
 
 
 def test_offset_past_the_end_last_heard_of_is_the_end() -> None:
-    ahead = shard({"chats": 10}, {"chats": 300.0})
+    ahead = shard({"chats": 10, "emails": 9}, {"chats": 200.0, "emails": 300.0})
 
-    assert event_clock(ahead, ["chats"], {"chats": 9}) == 300.0
+    assert event_clock(ahead, ["chats", "emails"], {"chats": 9, "emails": 9}) == 300.0
 
 
 def test_topic_whose_end_is_unknown_is_not_read_to_it() -> None:
