@@ -36,20 +36,44 @@ for i, kind in ipairs(kinds) do
     return redis.error_reply('WRONGTYPE ' .. KEYS[i] .. ' is a ' .. found)
   end
 end
-local before = {}
+local function is_number(x) return type(x) == 'number' and x == x end
+local changes = {}  -- funnel counter -> by how much it changes
+local function change(counter, by) changes[counter] = (changes[counter] or 0) + by end
 local binaries = 4
-for i, a in ipairs(accounts) do
-  before[i] = redis.call('HMGET', prefix .. 'account:' .. a[1], 'bucket', 'surging')
+for _, a in ipairs(accounts) do
+  local before = redis.call('HMGET', prefix .. 'account:' .. a[1], 'bucket', 'surging')
+  local bucket, surging = before[1] or '', tonumber(before[2] or '0')
+  if not surging then return redis.error_reply('ERR field surging of ' .. a[1] .. ' is no number') end
+  if bucket ~= a[5] then
+    if bucket ~= '' then change(bucket, -1) end
+    if a[5] ~= '' then change(a[5], 1) end
+  end
+  if surging ~= a[6] then change('surging', a[6] - surging) end
+  for _, move in ipairs(a[7]) do change(move, 1) end
+  for board = 1, 3 do
+    if a[3][board] and not is_number(a[3][board]) then
+      return redis.error_reply('ERR a score of ' .. a[1] .. ' is no number')
+    end
+  end
+  if a[4] and not is_number(a[4]) then
+    return redis.error_reply('ERR the due instant of ' .. a[1] .. ' is no number')
+  end
   for _, suffix in ipairs(a[8]) do
     redis.call('STRLEN', prefix .. 'seen:' .. a[1] .. ':' .. suffix)
   end
   binaries = binaries + 1 + #a[8]
 end
 if announces then binaries = binaries + 1 end
+for counter in pairs(changes) do
+  local value = redis.call('HGET', funnel, counter)
+  if value and not string.match(value, '^-?%d+$') then
+    return redis.error_reply('ERR funnel counter ' .. counter .. ' is no whole number')
+  end
+end
 if binaries ~= #ARGV then return redis.error_reply('ERR commit carries wrong binaries') end
 
 local at = 5
-for i, a in ipairs(accounts) do
+for _, a in ipairs(accounts) do
   local id, scores = a[1], a[3]
   redis.call('SET', prefix .. 'state:' .. id, ARGV[at])
   at = at + 1
@@ -62,13 +86,6 @@ for i, a in ipairs(accounts) do
     end
   end
   if a[4] then redis.call('ZADD', due, a[4], id) else redis.call('ZREM', due, id) end
-  local bucket, surging = before[i][1] or '', tonumber(before[i][2] or '0')
-  if bucket ~= a[5] then
-    if bucket ~= '' then redis.call('HINCRBY', funnel, bucket, -1) end
-    if a[5] ~= '' then redis.call('HINCRBY', funnel, a[5], 1) end
-  end
-  if surging ~= a[6] then redis.call('HINCRBY', funnel, 'surging', a[6] - surging) end
-  for _, move in ipairs(a[7]) do redis.call('HINCRBY', funnel, move, 1) end
   for _, suffix in ipairs(a[8]) do
     local key = prefix .. 'seen:' .. id .. ':' .. suffix
     redis.call('APPEND', key, ARGV[at])
@@ -79,6 +96,7 @@ for i, a in ipairs(accounts) do
     redis.call('UNLINK', prefix .. 'seen:' .. id .. ':' .. suffix)
   end
 end
+for counter, by in pairs(changes) do redis.call('HINCRBY', funnel, counter, by) end
 if announces then redis.call('HSET', outbox, expected + 1, ARGV[at]) end
 for _, o in ipairs(offsets) do redis.call('HSET', fence, o[1], o[3]) end
 if #fields > 0 then redis.call('HSET', fence, unpack(fields)) end

@@ -1,9 +1,11 @@
 """Settings: environment variables ``SURGELINE_*``, read here and nowhere else."""
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, Literal
+from urllib.parse import urlsplit
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from stream.errors import InvalidSetting
@@ -84,17 +86,31 @@ class Settings(BaseSettings):
     @field_validator("kafka_url")
     @classmethod
     def _brokers(cls, value: str) -> str:
-        for broker in value.split(","):
-            host, _, port = broker.strip().rpartition(":")
-            if not host or not port.isdigit() or not 0 < int(port) < 65_536:
+        brokers = [broker.strip().removeprefix("kafka://") for broker in value.split(",")]
+        for broker in brokers:
+            host, _, port = broker.rpartition(":")
+            number = int(port) if re.fullmatch(r"[0-9]{1,5}", port) else 0
+            if not host or "/" in host or not 0 < number < 65_536:
                 raise ValueError("must be host:port, several with commas")
-        return value
+        return ",".join(brokers)
 
     @field_validator("redis_url")
     @classmethod
     def _redis(cls, value: str) -> str:
-        if not value.startswith(("redis://", "rediss://", "unix://")):
+        try:
+            url = urlsplit(value)
+            known = url.scheme in ("redis", "rediss", "unix") and (url.port or 1) > 0
+        except ValueError:  # such as a port that is no number
+            known = False
+        if not known or (url.scheme != "unix" and not re.fullmatch(r"/?[0-9]*", url.path)):
             raise ValueError("must be like redis://127.0.0.1:6379/0")
+        return value
+
+    @field_validator("replication")
+    @classmethod
+    def _replicas(cls, value: int) -> int:
+        if value == 0:
+            raise ValueError("must be at least 1, or -1 for the brokers' default")
         return value
 
     @field_validator("model", mode="before")
@@ -102,11 +118,12 @@ class Settings(BaseSettings):
     def _no_model(cls, value: object) -> object:
         return None if value == "" else value
 
-    @model_validator(mode="after")
-    def _readable_model(self) -> Self:
-        if self.model is not None and not self.model.is_file():
-            raise ValueError("model: must be a readable file")
-        return self
+    @field_validator("model")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value is not None and not value.is_file():
+            raise ValueError("must be a readable file")
+        return value
 
     @property
     def brokers(self) -> list[str]:
@@ -129,11 +146,9 @@ def load_settings(**overrides: object) -> Settings:
 def _sentence(error: ValidationError) -> str:
     first = error.errors(include_url=False)[0]
     rule = first["msg"].removeprefix("Value error, ").removeprefix("Input ")
-    name = str(first["loc"][0]) if first["loc"] else ""
-    if not name and ": " in rule:
-        name, rule = rule.split(": ", 1)
-    shown = first.get("input") if first["loc"] else ""
-    value = f"={shown}" if isinstance(shown, str | int | float) and "url" not in name else ""
+    name = str(first["loc"][0])
+    shown = first.get("input")
+    value = f"={shown}" if isinstance(shown, str | int | float | Path) and "url" not in name else ""
     return f"SURGELINE_{name.upper()}{value}: {rule}."
 
 

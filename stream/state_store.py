@@ -30,21 +30,19 @@ SEEN_SECONDS: Final = 14 * 7 * 86_400
 
 OLDEST_REDIS: Final = (7, 0)
 SOCKET_SECONDS: Final = 10.0
-SCAN_COUNT: Final = 500
+SCAN_COUNT: Final = 2_000
 BOARDS: Final = ("engagement", "intent_surge", "relationship")
 
-_PASSING = (
-    "OOM",
-    "READONLY",
-    "MISCONF",
-    "LOADING",
-    "BUSY",
-    "MASTERDOWN",
-    "CLUSTERDOWN",
-    "NOREPLICAS",
-    "TRYAGAIN",
+_PASSING: Final = (
+    redis.exceptions.OutOfMemoryError,
+    redis.exceptions.ReadOnlyError,
+    redis.exceptions.TryAgainError,
+    redis.exceptions.ClusterDownError,
+    redis.exceptions.MasterDownError,
 )
-"""Error replies of a server that will serve again once somebody has seen to it."""
+_PASSING_CODES: Final = ("MISCONF", "LOADING", "BUSY", "NOREPLICAS")
+"""Error replies of a server that will serve again once somebody has seen to it; redis-py has
+classes for some, and takes their code off the text."""
 
 T = TypeVar("T")
 
@@ -292,44 +290,47 @@ class RedisStore:
     async def all_states(self, shard: int | None = None) -> AsyncIterator[bytes]:
         """Yield every stored state, of *shard* alone where it is given, in no order, each once."""
         pattern = state_key(shard, "*") if shard is not None else f"{ANY_SHARD}state:*"
-        cursor, known = 0, set[bytes]()
+        known = set[bytes]()
+        async for keys in self._keys(pattern):
+            new = [key for key in keys if key not in known]
+            known.update(new)
+            for state in await _answered(self._redis.mget(new)) if new else ():
+                if state is not None:
+                    yield state
+
+    async def holds_keys(self) -> bool:
+        """Tell whether any key of Surgeline is stored."""
+        async for _ in self._keys(OURS):
+            return True
+        return False
+
+    async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
+        """Yield the keys that match *pattern*, some at a time; a key may come twice."""
+        cursor = 0
         while True:
             cursor, keys = await _answered(
                 self._redis.scan(cursor, match=pattern, count=SCAN_COUNT)
             )
-            new = [key for key in keys if key not in known]
-            known.update(new)
-            if new:
-                for state in await _answered(self._redis.mget(new)):
-                    if state is not None:
-                        yield state
+            if keys:
+                yield keys
             if not cursor:
                 return
-
-    async def holds_keys(self) -> bool:
-        """Tell whether any key of Surgeline is stored."""
-        cursor = 0
-        while True:
-            cursor, keys = await _answered(
-                self._redis.scan(cursor, match=OURS, count=SCAN_COUNT * 20)
-            )
-            if keys or not cursor:
-                return bool(keys)
 
     async def erase(self) -> int:
         """Delete every key of Surgeline and return how many there were."""
         # The meta goes first: an erasure that breaks off must not leave scores without fences
         # that the next start would add to.
         erased: int = await _answered(self._redis.unlink(META))
-        async for key in self._redis.scan_iter(match=OURS, count=SCAN_COUNT):
-            erased += await _answered(self._redis.unlink(key))
+        async for keys in self._keys(OURS):
+            erased += await _answered(self._redis.unlink(*keys))
         return erased
 
     async def memory_of(self, account_id: str, shard: int) -> int:
         """Return the bytes that Redis holds for the keys of one account."""
         keys: list[Any] = [state_key(shard, account_id), account_key(shard, account_id)]
         pattern = f"{shard_prefix(shard)}seen:{account_id}:*"
-        keys += [key async for key in self._redis.scan_iter(match=pattern, count=10_000)]
+        async for found in self._keys(pattern):
+            keys += found
         return sum([await _answered(self._redis.memory_usage(key)) or 0 for key in keys])
 
 
@@ -388,7 +389,7 @@ async def _answered(call: Any) -> Any:
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
         raise Unreachable(f"Redis does not answer ({_short(error)}).") from error
     except redis.exceptions.ResponseError as error:
-        if str(error).startswith(_PASSING) or isinstance(error, redis.exceptions.ReadOnlyError):
+        if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
             raise Unreachable(f"Redis refuses to write ({_short(error)}).") from error
         raise SurgelineError(f"Redis says: {_short(error)}.") from error
 

@@ -3,7 +3,7 @@
 import asyncio
 import datetime as dt
 import statistics
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -13,7 +13,7 @@ import redis.asyncio
 from stream.kafka_admin import declare_topics
 from stream.replay import Sent, replay_producer, scored, send_lines
 from stream.routing import shard_of
-from stream.state_store import RedisStore
+from stream.state_store import RedisStore, account_key, state_key
 from tests.bench.events import (
     CONTACTS_PER_ACCOUNT,
     MIX,
@@ -39,6 +39,10 @@ class RedisBytes:
 
     own_keys: float
     """Mean MEMORY USAGE of its state, hash and seen ids."""
+    state: float
+    """The part of its state."""
+    hash: float
+    """The part of the hash that people and programs read."""
     all: float
     """Growth of used_memory per account: leaderboards, due queue and overheads included."""
     accounts: int
@@ -65,11 +69,15 @@ async def measure_redis(plan: Plan, directory: Path) -> RedisBytes:
             await _score(plan, worker, store, _history(Market(counted, market.chance)))
             after = await _used(server)
             own = [await store.memory_of(each, shard_of(each, PARTITIONS)) for each in counted]
+            states = await _sizes(server, state_key, counted)
+            hashes = await _sizes(server, account_key, counted)
     finally:
         await server.aclose()
         await store.close()
     return RedisBytes(
         own_keys=round(statistics.fmean(own), 1),
+        state=round(statistics.fmean(states), 1),
+        hash=round(statistics.fmean(hashes), 1),
         all=round((after - before) / ACCOUNTS, 1),
         accounts=ACCOUNTS,
         events_per_account=DAYS * len(MIX),
@@ -130,6 +138,12 @@ async def _score(plan: Plan, worker: Worker, store: RedisStore, lines: Iterator[
         if not any([await store.outbox(shard) for shard in range(PARTITIONS)]):
             return
         await asyncio.sleep(POLL_SECONDS)
+
+
+async def _sizes(server: Any, key: Callable[[int, str], str], accounts: Iterable[str]) -> list[int]:
+    """Return MEMORY USAGE of one key of each of *accounts*."""
+    keys = [key(shard_of(each, PARTITIONS), each) for each in accounts]
+    return [int(await server.memory_usage(each)) for each in keys]
 
 
 async def _used(server: Any) -> int:

@@ -98,7 +98,7 @@ class Stopwatch:
         self._started_at = started_at  # time.time() of the parent process
         self._warm = 0.0
         self._from: tuple[float, Usage] | None = None
-        self._until: tuple[float, Usage] | None = None
+        self._until: tuple[float, Usage, int] | None = None
 
     def begin(self) -> None:
         """Note that a record is about to be handled."""
@@ -110,20 +110,20 @@ class Stopwatch:
         """Note that *records* were handled; tell whether those were the last."""
         self.handled += records
         if self._until is None and self.handled >= self.expected:
-            self._until = time.perf_counter(), own_usage()
+            self._until = time.perf_counter(), own_usage(), self.handled
         return self._until is not None
 
     def report(self) -> Report:
         """Return what was measured."""
         assert self._from is not None
         assert self._until is not None
-        (began, before), (ended, after) = self._from, self._until
+        (began, before), (ended, after, handled) = self._from, self._until
         return Report(
-            handled=self.handled,
+            handled=handled,
             invalid=self.invalid,
             seconds=ended - began,
             cpu_seconds=after.cpu_seconds - before.cpu_seconds,
-            measured=self.handled,
+            measured=handled,
             peak_bytes=after.peak_bytes,
             warm_seconds=self._warm,
         )

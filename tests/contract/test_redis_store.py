@@ -288,6 +288,8 @@ CALLS: dict[str, Callable[[RealSubject], object]] = {
     "write_meta": lambda own: own.run(own.store.write_meta({"partitions": 8})),
     "check_server": lambda own: own.run(own.store.check_server()),
     "all_states": lambda own: own.all_states(),
+    "erase": lambda own: own.run(own.store.erase()),
+    "memory_of": lambda own: own.run(own.store.memory_of("acme", own.shard)),
 }
 
 
@@ -341,3 +343,57 @@ def test_erasing_takes_every_key_of_ours_and_no_other(own: RealSubject) -> None:
 
     assert erased == len([*HASHES, *ZSETS, "state", "seen", META])
     assert own.redis.keys() == [b"somebody:else"]
+
+
+def test_full_redis_takes_nothing_until_it_has_room(own: RealSubject) -> None:
+    own.claim()
+    own.commit(own.full_unit(0))
+    before = own.everything()
+    own.redis.config_set("maxmemory-policy", "noeviction")
+    own.redis.config_set("maxmemory", "1mb")
+    with pytest.raises(Unreachable):
+        own.commit(own.full_unit(1))
+    with pytest.raises(Unreachable):
+        own.claim("new")
+    assert own.everything() == before
+
+    own.redis.config_set("maxmemory", "0")
+
+    assert own.commit(own.full_unit(1)) is Answer.APPLIED
+
+
+@pytest.mark.parametrize("bad", [{"scores": (float("nan"), None, None)}, {"due": float("nan")}])
+def test_commit_that_cannot_be_stored_writes_nothing(
+    subject: RealSubject, bad: dict[str, Any]
+) -> None:
+    subject.claim()
+    subject.write(0)
+    before = subject.dumped()
+
+    with pytest.raises(SurgelineError):
+        subject.commit(subject.unit(1, accounts=[account_write(state=b"new", **bad)]))
+
+    assert subject.dumped() == before
+
+
+@pytest.mark.parametrize(
+    ("key", "field"),
+    [
+        ("funnel", "1|engaged"),
+        ("funnel", "surging"),
+        ("funnel", "target>engaged"),
+        ("account:acme", "surging"),
+    ],
+)
+def test_garbage_counter_fails_the_commit_before_it_writes(
+    subject: RealSubject, key: str, field: str
+) -> None:
+    subject.claim()
+    subject.write(0)
+    subject.redis.hset(subject.key(key), field, "x")
+    before = subject.dumped()
+
+    with pytest.raises(SurgelineError):
+        subject.commit(subject.unit(1, accounts=[full_write()]))
+
+    assert subject.dumped() == before

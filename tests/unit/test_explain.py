@@ -359,6 +359,15 @@ def test_more_than_usual_is_told_though_it_is_no_surge() -> None:
     )
 
 
+def test_what_is_merely_unusual_ranks_by_half_of_its_score() -> None:
+    signals = event("intent", 0, topic="crm", strength=3)
+
+    # 90.6 / 2 is less than what an hour's meeting holds of the score, 74, and more than a
+    # quarter of an hour's, 29.
+    assert because([signals, meeting(0, 60)])[0].startswith("Meeting")
+    assert because([signals, meeting(0, 15)])[0].startswith("More than usual")
+
+
 def test_a_surge_of_everything_is_told_where_no_topic_surges() -> None:
     events = [event("intent", 0, topic=topic, strength=2) for topic in ("a", "b", "c")]
 

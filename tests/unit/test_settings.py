@@ -171,3 +171,25 @@ def test_help_names_every_setting_with_its_default_and_meaning() -> None:
     assert rows["SURGELINE_PARTITIONS"][0] == "8"
     assert rows["SURGELINE_MODEL"][0] == ""
     assert all(meaning for _, meaning in rows.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("KAFKA_URL", "broker:²"),
+        ("KAFKA_URL", "http://broker:9092"),
+        ("REDIS_URL", "redis://h:notaport/0"),
+        ("REDIS_URL", "redis://[::1/0"),
+        ("REDIS_URL", "redis://h/x"),
+        ("REPLICATION", "0"),
+        ("MODEL", "/no/such"),
+    ],
+)
+def test_unusable_setting_is_told(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(f"SURGELINE_{name}", value)
+
+    with pytest.raises(InvalidSetting, match=f"SURGELINE_{name}") as raised:
+        load_settings()
+
+    assert "=:" not in str(raised.value)
+    assert "invalid literal" not in str(raised.value)
