@@ -98,6 +98,27 @@ def strengths(
             )
 
 
+def strength_values(
+    state: AccountState,
+    now: float,
+    *,
+    weights: Mapping[str | None, float],
+    model: RelationshipModel,
+) -> list[float]:
+    """Return the strengths of `strengths` alone: it runs for every account of every commit."""
+    factor = exchange_factor(state, now, model)
+    return [
+        strength(
+            contact.inbound * factor,
+            contact.outbound * factor,
+            seniority=weights[contact.seniority],
+            model=model,
+        )
+        for contact in state.contacts.values()
+        if not contact.removed and contact.inbound + contact.outbound > 0.0
+    ]
+
+
 def exchange_factor(state: AccountState, now: float, model: RelationshipModel) -> float:
     """Return the factor from exchange masses at the landmark to decayed weights at *now*."""
     if state.landmark is None:
@@ -108,7 +129,7 @@ def exchange_factor(state: AccountState, now: float, model: RelationshipModel) -
     )
 
 
-def relationship_score(strength_values: Iterable[float], model: RelationshipModel) -> float:
+def relationship_score(found: Iterable[float], model: RelationshipModel) -> float:
     """Return the account's score from 0 to 100 from its contacts' strengths.
 
     >>> from scoring.model import default_model
@@ -116,7 +137,7 @@ def relationship_score(strength_values: Iterable[float], model: RelationshipMode
     60.0
     """
     apart = 1.0
-    for value in strength_values:
+    for value in found:
         apart *= 1.0 - model.contact_share * value
     return 100.0 * (1.0 - apart)
 

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from scoring.account import AccountState, decode_state, encode_state, utc_day
 from scoring.engagement import engagement_score, mass_at_landmark, minutes_at
-from scoring.relationship import relationship_score, strengths
+from scoring.relationship import relationship_score, strength_values
 from scoring.rules import Rules
 from scoring.surge import windows_of
 from scoring.transitions import Live, next_transition, walk
@@ -40,9 +40,7 @@ def scores_at(state: AccountState, now: float, rules: Rules, live: Live | None =
     if windows is None:
         windows = windows_of(state, utc_day(now), model.surge)
     surge = {topic: rules.surge_score(window) for topic, window in windows.items()}
-    people = [
-        each[1] for each in strengths(state, now, weights=rules.weights, model=model.relationship)
-    ]
+    people = strength_values(state, now, weights=rules.weights, model=model.relationship)
     return Scores(
         engagement=engagement_score(
             minutes, saturation_minutes=model.engagement.saturation_minutes

@@ -28,6 +28,7 @@ T = TypeVar("T")
 REFUSALS_ALLOWED: Final = 3
 FLUSHES_AHEAD: Final = 3
 BUSY_SECONDS: Final = 0.01
+CATCH_UP_FLUSHES: Final = 5
 REVOKE_SECONDS: Final = 3.0
 """How long a revoke waits for commits; after it the records are left to the next owner."""
 
@@ -78,6 +79,7 @@ class Ownership:
         self._refused_round = -1
         self._name = secrets.token_hex(6)
         self._claims = 0
+        self._finishing = asyncio.Event()
         self.fatal: asyncio.Future[BaseException] = asyncio.get_running_loop().create_future()
 
     @property
@@ -91,7 +93,8 @@ class Ownership:
         return self._round > 0
 
     async def finish(self) -> None:
-        """Commit and announce what was folded, before the worker leaves its group."""
+        """Fold no further; commit and announce what was folded, before leaving the group."""
+        self._finishing.set()
         await self.flush({TP("", number) for number in self._committers})
 
     def lag(self) -> Iterator[tuple[str, int, int]]:
@@ -206,6 +209,8 @@ class Ownership:
 
     async def score(self, event: Any) -> None:
         """Score the micro-batch of *event*, a Faust event, and see to its commit."""
+        if self._finishing.is_set():
+            return  # the next owner begins at the fence
         batch: MicroBatch = event.value
         committer = self._committers.get(batch.partition)
         if committer is None or committer.shard.lost:
@@ -216,7 +221,7 @@ class Ownership:
         if shard.lost:
             committer.stop()
             return
-        if shard.open.records >= self._settings.flush_records:
+        if self._finishing.is_set() or shard.open.records >= self._settings.flush_records:
             self.seal(shard)
         elif shard.number not in self._timers:
             self._start_timer(shard, self._settings.flush_seconds)
@@ -245,11 +250,25 @@ class Ownership:
 
     def _seal_by_timer(self, shard: Shard) -> None:
         self._timers.pop(shard.number, None)
-        if shard.sealed_seq > shard.committed_seq and not shard.lost:
-            # The unit before is on its way: folding on into this one writes each account once.
+        waits = shard.sealed_seq > shard.committed_seq
+        if not shard.lost and (waits or self._catches_up(shard)):
+            # Folding on into this unit writes each account once for more of its events.
             self._start_timer(shard, BUSY_SECONDS)
         else:
             self.seal(shard)
+
+    def _catches_up(self, shard: Shard) -> bool:
+        """Tell whether *shard* reads old records and its unit may still grow.
+
+        Nobody waits for scores of records that lay in Kafka for longer than a flush takes.
+        """
+        opened = shard.open
+        if not opened.stamps:
+            return False
+        behind = time.time() - opened.stamps[-1] / 1_000
+        age = time.monotonic() - opened.since
+        longest = CATCH_UP_FLUSHES * self._settings.flush_seconds
+        return behind > 2 * longest and age < longest
 
     def _start_timer(self, shard: Shard, seconds: float) -> None:
         self._timers[shard.number] = asyncio.get_running_loop().call_later(

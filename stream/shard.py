@@ -2,6 +2,7 @@
 
 import asyncio
 import secrets
+import time
 from collections import Counter
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -62,6 +63,7 @@ class Unit:
 class OpenUnit:
     """What the shard collects until it is sealed into a Unit."""
 
+    since: float = field(default_factory=time.monotonic)
     dirty: dict[str, CachedAccount] = field(default_factory=dict)
     records: int = 0
     events: list[Any] = field(default_factory=list)

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import logging
+import os
 import signal
 import time
 from collections.abc import AsyncIterator
@@ -12,7 +13,6 @@ from typing import Final
 
 from aiokafka.errors import KafkaError
 
-from scoring.errors import ScoringError
 from scoring.model import ScoringModel
 from stream.app import WorkerApp, create_app
 from stream.backoff import Backoff
@@ -29,6 +29,7 @@ DUE_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 0.2
 KAFKA_CHECK_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 4.0
+LAST_SECONDS: Final = 2.0
 LOOP_STALLED_SECONDS: Final = 10.0
 
 
@@ -185,15 +186,22 @@ def _tell_port(settings: Settings, port: int, port_file: Path | None) -> None:
 
 async def _stop(worker: WorkerApp) -> None:
     """Commit, leave the group, close; bounded, since nothing uncommitted is lost."""
-    try:
-        async with asyncio.timeout(STOP_SECONDS):
-            if worker.ownership.failure() is None:
-                await worker.ownership.finish()
-            await worker.faust.stop()
-            await worker.producer.stop()
-    except TimeoutError:
+    # Else Faust waits without end, deaf to cancellation, for records that nobody will score.
+    worker.faust.conf.stream_wait_empty = False
+    stopping = asyncio.create_task(_leave(worker))
+    done, _ = await asyncio.wait((stopping,), timeout=STOP_SECONDS)
+    if not done:
         log.warning("Stopping took too long; what was not committed is scored by the next worker.")
+        # The libraries may also hold up the end of the loop, which cancels and waits.
+        asyncio.get_running_loop().call_later(LAST_SECONDS, os._exit, 1)
     await worker.store.close()
+
+
+async def _leave(worker: WorkerApp) -> None:
+    if worker.ownership.failure() is None:
+        await worker.ownership.finish()
+    await worker.faust.stop()
+    await worker.producer.stop()
 
 
 async def _until_over(worker: WorkerApp, health: Health, stopping: asyncio.Task[bool]) -> None:
@@ -213,10 +221,20 @@ async def _keep_due(worker: WorkerApp) -> None:
     while True:
         await asyncio.sleep(DUE_SECONDS)
         try:
+            await _require_scores(worker)
             await worker.ownership.evaluate_due()
-        except (SurgelineError, ScoringError) as error:
+        except Exception as error:  # noqa: BLE001  # whatever it is ends the process
             worker.ownership.fail(error)
             return
+
+
+async def _require_scores(worker: WorkerApp) -> None:
+    """Raise RefusedStart when Redis was emptied: a claim would silently begin anew."""
+    if not await worker.redis_backoff.answered(worker.store.meta):
+        raise RefusedStart(
+            "Redis was emptied while this worker was scoring. To rebuild the scores from Kafka's "
+            "log, run `surgeline reset --replay` or set SURGELINE_ON_MISSING_STATE=replay."
+        )
 
 
 async def _watch_kafka(worker: WorkerApp) -> None:
@@ -226,7 +244,7 @@ async def _watch_kafka(worker: WorkerApp) -> None:
         try:
             async with asyncio.timeout(KAFKA_CHECK_SECONDS * 2):
                 await worker.producer.client.fetch_all_metadata()
-        except (KafkaError, TimeoutError) as error:
+        except (KafkaError, TimeoutError, OSError) as error:
             text = str(error) or type(error).__name__
             await worker.kafka_backoff.wait(Unreachable(f"Kafka does not answer ({text})."))
         else:

@@ -24,7 +24,7 @@ from tests.bench.events import (
     line,
 )
 from tests.bench.plan import PARTITIONS, Plan
-from tests.bench.processes import Worker, running_worker
+from tests.bench.processes import NotMeasured, Worker, running_worker
 
 DAYS = 91
 WARM_ACCOUNTS, ACCOUNTS = 20, 200
@@ -68,6 +68,8 @@ async def measure_redis(plan: Plan, directory: Path) -> RedisBytes:
             before = await _used(server)
             await _score(plan, worker, store, _history(Market(counted, market.chance)))
             after = await _used(server)
+            if dead := (await worker.outcomes()).get("dead"):
+                raise NotMeasured(f"The worker refused {dead} of the benchmark's own records.")
             own = [await store.memory_of(each, shard_of(each, PARTITIONS)) for each in counted]
             states = await _sizes(server, state_key, counted)
             hashes = await _sizes(server, account_key, counted)

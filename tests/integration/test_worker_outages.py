@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from tests.integration.mixed_stream import AS_OF, mixed_stream
-from tests.integration.worker_kit import Place, Servers, Worker, record_of
+from tests.integration.worker_kit import PARTITIONS, Place, Servers, Worker, record_of
 from tests.servers import KafkaServer, RedisServer, require_servers
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
@@ -104,6 +104,40 @@ def test_redis_that_is_emptied_ends_the_worker_with_a_sentence(
     assert "SURGELINE_ON_MISSING_STATE=replay" in worker.log().splitlines()[-1]
 
 
+def test_commit_that_can_never_succeed_ends_the_worker_with_a_sentence(
+    place: Place, events: list[Json]
+) -> None:
+    worker = place.ready_worker()
+    for shard in range(PARTITIONS):
+        place.redis.set(f"sl:{{{shard}}}:due", "somebody else's")
+
+    place.produce(record_of(each) for each in events)
+
+    assert worker.wait(within_seconds=15) == 1
+    assert "WRONGTYPE" in worker.log().splitlines()[-1]
+
+
+def test_worker_told_to_stop_while_redis_is_away_ends(
+    place: Place, own_redis: RedisServer, events: list[Json]
+) -> None:
+    worker = place.ready_worker()
+    own_redis.stop()
+    place.produce(record_of(each) for each in events)
+    assert eventually(lambda: said(worker, "Redis does not answer"), within_seconds=10)
+
+    assert worker.terminate(within_seconds=5) == 0
+
+
+def test_refused_password_ends_the_start_with_a_sentence(place: Place) -> None:
+    place.redis.config_set("requirepass", "secret")
+
+    done = place.run("worker")
+
+    assert done.returncode == 1
+    (sentence,) = done.stderr.splitlines()
+    assert "SURGELINE_REDIS_URL" in sentence
+
+
 class Waiting(Place):
     """A place whose worker was started before its servers."""
 
@@ -156,3 +190,9 @@ def test_kafka_that_crashes_and_comes_back_changes_no_score(
 
     assert eventually(lambda: len(said(waited.worker, "Kafka is back")) == 1, within_seconds=20)
     assert differences(waited.accounts(AS_OF), scored_alone(waited, events)) == []
+
+
+def test_worker_told_to_stop_while_kafka_is_away_ends(waited: Waiting) -> None:
+    waited.kafka_server.kill()
+
+    assert waited.worker.terminate(within_seconds=5) == 0

@@ -383,6 +383,25 @@ def test_an_account_that_nothing_happened_to_is_quiet() -> None:
     assert because([meeting(0, 30)], 3_000) == quiet
 
 
+def test_an_account_without_events_is_explained_by_zeros() -> None:
+    found = explained([])
+
+    scores = (found["engagement"]["score"], found["surge"]["score"], found["relationship"]["score"])
+    assert scores == (0.0, 0.0, 0.0)
+    assert found["stage"]["opportunities"] == found["engagement"]["contacts"] == []
+
+
+def test_reciprocity_outlasts_what_decays() -> None:
+    chat = {"action": "message", "conversation_id": "v", "contact_id": "ann"}
+    events = [event("chat", 0, **chat, direction=way) for way in ("inbound", "outbound")]
+
+    row = explained(events, 600)["relationship"]["contacts"][0]
+
+    # Ten half-lives later there is a thousandth left on either side.
+    assert row["inbound"] == row["outbound"] == pytest.approx(0.5 / 1024)
+    assert row["reciprocity"] == pytest.approx(1.0)
+
+
 def test_there_are_at_most_four_reasons_and_two_of_a_kind() -> None:
     topics = [event("intent", 0, topic=topic, strength=9) for topic in ("a", "b", "c")]
     meetings = [meeting(0, 30, contact_id=who) for who in ("ann", "bob", "cy")]
