@@ -103,7 +103,8 @@ class Ownership:
             for topic in self._topics:
                 end = self._log.end(self._tp(topic, shard.number))
                 if end is not None:
-                    behind = max(0, end - shard.committed.get(topic, 0))
+                    scored = shard.committed.get(topic, shard.begins.get(topic, 0))
+                    behind = max(0, end - scored)
                     yield self._settings.topic_prefix + topic, shard.number, behind
 
     async def claim(self, assigned: set[TP]) -> None:
@@ -137,7 +138,10 @@ class Ownership:
         return shard
 
     async def _checked_starts(self, shards: list[Shard]) -> dict[TP, int | None]:
-        """Return where each partition is read from, after comparing fences with the log."""
+        """Return where each partition is read from, comparing fences with the log on the way.
+
+        Notes in each shard where its logs begin.
+        """
         fenced = {
             self._tp(topic, shard.number): shard.committed[topic]
             for shard in shards
@@ -147,7 +151,9 @@ class Ownership:
         starts: dict[TP, int | None] = {
             self._tp(topic, shard.number): None for shard in shards for topic in self._topics
         }
-        ranges = await self._log.ranges(set(fenced)) if fenced else {}
+        ranges = await self._log.ranges(set(starts)) if starts else {}
+        for shard in shards:
+            shard.begins = {t: ranges[self._tp(t, shard.number)][0] for t in self._topics}
         for tp, fence in fenced.items():
             oldest, end = ranges[tp]
             if fence < oldest:

@@ -90,6 +90,8 @@ class Shard:
         self.committed: dict[str, int] = dict(fence.offsets)
         self.committed_seq = fence.seq
         self.sealed_seq = fence.seq
+        self.begins: dict[str, int] = {}
+        """Topic -> oldest offset of its log at the claim; retention moves it on."""
         self.newest: dict[str, float] = {}
         """Newest event time per topic since the claim."""
         self.time = fence.time
@@ -111,7 +113,7 @@ class Shard:
 
     def next_offset(self, topic: str) -> int:
         """Return the first offset of *topic* that was not folded yet."""
-        return self.offsets.get(topic, 0)
+        return self.offsets.get(topic, self.begins.get(topic, 0))
 
     def admit(self, account_id: str, stored: bytes | None) -> CachedAccount:
         """Return the cached account, made from *stored* unless it is cached already."""

@@ -169,7 +169,8 @@ class RedisStore:
             url,
             socket_timeout=SOCKET_SECONDS,
             socket_connect_timeout=SOCKET_SECONDS,
-            retry=Retry(NoBackoff(), 0),
+            # But for one: connections that an outage broke show it at their next use only.
+            retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
             health_check_interval=0,
         )
         self._commit = self._redis.register_script(_script("commit.lua"))
@@ -181,8 +182,16 @@ class RedisStore:
         await self._redis.aclose()
 
     async def check_server(self) -> None:
-        """Raise RefusedStart unless the server is Redis 7 or newer (or Valkey)."""
-        info = await _answered(self._redis.info("server"))
+        """Raise RefusedStart unless the server lets us in and is Redis 7 or newer (or Valkey)."""
+        try:
+            info = await _answered(self._redis.info("server"))
+        except Unreachable as error:
+            if isinstance(error.__cause__, redis.exceptions.AuthenticationError):
+                raise RefusedStart(
+                    "SURGELINE_REDIS_URL: Redis wants another user or password "
+                    "(redis://user:password@host:port/db)."
+                ) from error
+            raise
         version = str(info.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
             raise RefusedStart(

@@ -199,6 +199,11 @@ class Place:
         """Return the committed next offset of a partition."""
         return int(self._hash(f"sl:{{{partition}}}:fence").get(topic, 0))
 
+    def clock(self, shard: int) -> float | None:
+        """Return the event clock of a shard at its last commit, Unix seconds."""
+        time = self._hash(f"sl:{{{shard}}}:fence").get("time")
+        return None if time is None else float(time)
+
     def committed(self) -> int:
         """Return how many records are behind all fences."""
         apart = {"owner", "seq", "commit", "time"}
