@@ -198,7 +198,8 @@ class Ownership:
             self.seal(committer.shard)
         done = await asyncio.gather(*(c.drained(seconds=REVOKE_SECONDS) for c in committers))
         for committer, drained in zip(committers, done, strict=True):
-            if not drained:
+            # A lost shard commits nothing more: its records would be waited for without end.
+            if committer.shard.lost or not drained:
                 committer.stop()
 
     def release(self, revoked: set[TP]) -> None:

@@ -1,5 +1,7 @@
 """Workers that are killed, stopped and joined by others: nothing is lost, nothing counts twice."""
 
+import os
+import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
@@ -113,5 +115,26 @@ def test_worker_that_joins_and_leaves_under_load_changes_no_score(
     place.wait_scored(stored)
 
     assert owned(second) == PARTITIONS
+    assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
+    assert_announced_what_was_counted(place)
+
+
+def test_worker_that_was_frozen_and_replaced_cannot_write_what_it_had_folded(
+    place: Place, events: list[Json]
+) -> None:
+    half = len(events) // 2
+    frozen = place.ready_worker()
+    stored = place.produce(record_of(each) for each in events[:half])
+    at_progress(place, 0.05, len(events))
+    os.kill(frozen.pid, signal.SIGSTOP)
+    assert place.committed() < half, "it was frozen too late to prove anything"
+    place.ready_worker()
+    stored += place.produce(record_of(each) for each in events[half:])
+    place.wait_scored(stored)
+
+    os.kill(frozen.pid, signal.SIGCONT)
+
+    assert eventually(lambda: "Redis refused a commit" in frozen.log(), within_seconds=20)
+    assert eventually(lambda: frozen.get("/readyz")[0] == 200, within_seconds=20)
     assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
     assert_announced_what_was_counted(place)

@@ -13,7 +13,7 @@ import pytest
 from stream.routing import shard_of
 from tests.integration.worker_kit import PARTITIONS, Place, Servers, Worker, record_of
 from tests.servers import KafkaServer, RedisServer
-from tests.system.harness import Json, eventually
+from tests.system.harness import Json
 
 pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("worker")]
 
@@ -96,31 +96,17 @@ def last_line(worker: Worker) -> str:
     return worker.log().splitlines()[-1]
 
 
-def test_records_that_expired_before_the_first_start_are_no_lag(place: Place) -> None:
+def test_records_that_expired_unscored_are_no_lag_and_stop_no_clock(place: Place) -> None:
     produce(place, visits(0, 5))
     remove_records(place, before=5)
+    signal = visits(5, 1)[0] | {"type": "intent", "topic": "crm"}
 
     worker = place.ready_worker()
+    place.wait_scored(produce(place, [signal]))
 
-    topic = {"topic": place.prefix + TOPIC, "partition": str(SHARD)}
-    known = eventually(
-        lambda: "kafka_consumergroup_lag{" in worker.get("/metrics")[1], within_seconds=10
-    )
-    assert known
-    assert eventually(
-        lambda: worker.metric("kafka_consumergroup_lag", **topic) == 0, within_seconds=10
-    )
-
-
-def test_partition_whose_records_expired_does_not_stop_the_event_clock(place: Place) -> None:
-    produce(place, visits(0, 5))
-    remove_records(place, before=5)
-    place.ready_worker()
-
-    spring = visits(5, 1)[0] | {"type": "intent", "topic": "crm"}
-    place.wait_scored(produce(place, [spring]))
-
-    assert place.clock(SHARD) == dt.datetime.fromisoformat(spring["time"]).timestamp()
+    assert place.clock(SHARD) == dt.datetime.fromisoformat(signal["time"]).timestamp()
+    assert worker.metric("kafka_consumergroup_lag") == 0
+    assert f'topic="{place.prefix}{TOPIC}"' in worker.get("/metrics")[1]
 
 
 def test_worker_that_retention_has_overtaken_says_which_records_are_gone(place: Place) -> None:
