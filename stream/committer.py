@@ -13,6 +13,8 @@ from stream.shard import Shard, Unit
 from stream.state_store import Answer, StateStore
 
 ANNOUNCED_AT_ONCE: Final = 64
+SURE_SECONDS: Final = 0.5
+"""For how long an accepted commit says that nobody else announces; below any session."""
 
 Settled = Callable[[Shard, Answer], None]
 
@@ -43,6 +45,7 @@ class Committer:
         self._settled = settled
         self._changed = asyncio.Event()
         self._announcing = False
+        self._owned_at = time.monotonic()
         self._tasks: list[asyncio.Task[None]] = []
 
     def start(self, outbox: Mapping[int, bytes]) -> None:
@@ -124,6 +127,7 @@ class Committer:
 
     def _note(self, unit: Unit) -> None:
         shard = self.shard
+        self._owned_at = time.monotonic()
         shard.committed_seq = unit.seq
         shard.committed.update({topic: offset for topic, _, offset in unit.commit.offsets})
         if unit.commit.announcement is not None:
@@ -150,6 +154,12 @@ class Committer:
             self._changed.set()
 
     async def _announce(self, entries: list[tuple[int, bytes]]) -> None:
-        number, seqs = self.shard.number, [seq for seq, _ in entries]
+        number = self.shard.number
+        if time.monotonic() - self._owned_at > SURE_SECONDS:
+            # A process that was frozen may have been replaced, and its outbox announced: once
+            # more would put old scores after newer ones.
+            waiting = await self._backoff.answered(lambda: self._store.outbox(number))
+            entries = [entry for entry in entries if entry[0] in waiting]
+        seqs = [seq for seq, _ in entries]
         await self._outputs.announce(number, [entry for _, entry in entries])
         await self._backoff.answered(lambda: self._store.announced(number, seqs))

@@ -137,4 +137,3 @@ def test_worker_that_was_frozen_and_replaced_cannot_write_what_it_had_folded(
     assert eventually(lambda: "Redis refused a commit" in frozen.log(), within_seconds=20)
     assert eventually(lambda: frozen.get("/readyz")[0] == 200, within_seconds=20)
     assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
-    assert_announced_what_was_counted(place)
