@@ -1,10 +1,11 @@
 """The account state: all that is remembered of one account, and nothing that can be derived.
 
-Structs encode as msgpack arrays, so field order is the storage format: append fields only
-together with a new ``FORMAT`` and a reader of the old one. Times are Unix seconds of event
-time, days are whole UTC days since 1970-01-01.
+Structs encode as msgpack arrays, so field order is the storage format: change it only
+together with a new ``FORMAT`` and a step in ``_UPGRADES`` that reads the old one. Times are
+Unix seconds of event time, days are whole UTC days since 1970-01-01.
 """
 
+from collections.abc import Callable
 from typing import Any, Final, TypeAlias
 
 import msgspec
@@ -12,8 +13,8 @@ import msgspec
 from scoring.errors import UnknownState
 from scoring.model import SECONDS_PER_DAY
 
-FORMAT: Final = 1
-"""Version of the stored state."""
+FORMAT: Final = 4
+"""Version of the stored state; states of earlier versions are read, and written in this one."""
 
 CHANNELS: Final = (
     "ad",
@@ -32,6 +33,11 @@ CHANNELS: Final = (
 
 CHANNEL_CODES: Final = {name: code for code, name in enumerate(CHANNELS)}
 
+SENIORITIES: Final = ("c_level", "vp", "director", "manager", "other")
+"""Seniorities by the small number that stands for each in stored states."""
+
+SENIORITY_CODES: Final = {name: code for code, name in enumerate(SENIORITIES)}
+
 DaySeries: TypeAlias = list[Any]
 """``[first day, value, value, ...]``, one value a day without holes: a byte a quiet day."""
 
@@ -45,8 +51,8 @@ class Contact(msgspec.Struct, array_like=True):
     """Mass of what they did, with the half-life of relationships."""
     outbound: float = 0.0
     """Mass of what we did towards them."""
-    seniority: str | None = None
-    """Of the newest upserted record; None when it said none, or there is no record."""
+    seniority: int | None = None
+    """Code of that of the newest upserted record; None when it said none, or there is no record."""
     recorded_at: float | None = None
     """Event time of the newest upserted record."""
     removed_at: float | None = None
@@ -86,6 +92,30 @@ class Touch(msgspec.Struct, array_like=True):
     label: str
 
 
+class Erased(msgspec.Struct, array_like=True):
+    """A person who was erased: what they did until then counts, and nobody is told who it was."""
+
+    at: float
+    """Event time of the erasure; what they do later is somebody new's."""
+    seniority: int | None = None
+    """Code of theirs when they were erased, for what they did and is still to arrive."""
+
+
+class Ledger(msgspec.Struct, array_like=True):
+    """What an account gave away, took over and had to forget; most accounts have none."""
+
+    merged_into: str | None = None
+    """The account that it became part of: its events go there."""
+    merged_with_at: float | None = None
+    """Newest time of a merger into this account: an earlier one of its own is history."""
+    gifts: dict[str, bytes] = {}
+    """Transfer id -> what it gave to another account; kept, since that may ask again."""
+    taken: list[str] = []
+    """Ids of the transfers that it took, each once."""
+    erased: dict[str, Erased] = {}
+    """Digest of a contact id -> the erasure."""
+
+
 class AccountState(msgspec.Struct, array_like=True):
     """Everything stored of one account; the fold changes it in place."""
 
@@ -120,11 +150,31 @@ class AccountState(msgspec.Struct, array_like=True):
     first_event_at: float | None = None
     last_event_at: float | None = None
     touches: list[Touch] = []
+    alerted: dict[str, float] = {}
+    """Rule's letter and what its cooldown runs for -> time of its last alert."""
+    highs: list[Any] = []
+    """``[day, score, day, score, ...]``: the relationship at the UTC midnights that begin these
+    days, of those that were not reached again; days rise, scores fall."""
+    noise: dict[str, int] = {}
+    """Reason -> events that were labelled as noise: within ``events``, and scored as nothing."""
+    emails: dict[str, list[float]] = {}
+    """Person and campaign -> when the newest email was sent and the last clicks in it, the
+    longest untouched first; empty unless the model looks for mail security gateways."""
+    ledger: Ledger | None = None
+
+
+def merged_into(state: AccountState) -> str | None:
+    """Return the account that *state*'s became part of, None for one that stands by itself."""
+    return None if state.ledger is None else state.ledger.merged_into
 
 
 _encoder = msgspec.msgpack.Encoder()
 _decoder = msgspec.msgpack.Decoder(AccountState)
-_head_decoder = msgspec.msgpack.Decoder(list[Any])
+_array_decoder = msgspec.msgpack.Decoder(list[Any])
+
+_FORMAT_AT: Final = AccountState.__struct_fields__.index("format")
+_CONTACTS_AT: Final = AccountState.__struct_fields__.index("contacts")
+_SENIORITY_AT: Final = Contact.__struct_fields__.index("seniority")
 
 
 def encode_state(state: AccountState) -> bytes:
@@ -133,20 +183,55 @@ def encode_state(state: AccountState) -> bytes:
 
 
 def decode_state(data: bytes) -> AccountState:
-    """Return the state stored in *data*.
+    """Return the state stored in *data*, brought to this version's format.
 
-    Raises UnknownState for a format of another version, or bytes that are no state at all.
+    Raises UnknownState for a format of a later version, or bytes that are no state at all.
     """
     try:
         state = _decoder.decode(data)
-    except msgspec.DecodeError as error:
+    except msgspec.DecodeError:
+        return _upgraded(data)
+    return state if state.format == FORMAT else _upgraded(data)
+
+
+def _upgraded(data: bytes) -> AccountState:
+    try:
+        array = _array_decoder.decode(data)
+        format_ = array[_FORMAT_AT]
+        while format_ in _UPGRADES:
+            _UPGRADES[format_](array)
+            format_ = array[_FORMAT_AT] = format_ + 1
+        if format_ == FORMAT:
+            return msgspec.convert(array, AccountState)
+    except (msgspec.MsgspecError, LookupError, TypeError, AttributeError) as error:
         raise UnknownState(f"a stored account state cannot be read: {error}.") from error
-    if state.format != FORMAT:
-        raise UnknownState(
-            f"account {state.account_id} is stored in format {state.format}; "
-            f"this version reads format {FORMAT}."
-        )
-    return state
+    raise UnknownState(
+        f"account {array[0]} is stored in format {format_}; "
+        f"this version reads formats {min(_UPGRADES)} to {FORMAT}."
+    )
+
+
+def _from_format_1(array: list[Any]) -> None:
+    """Seniorities were written out."""
+    for contact in array[_CONTACTS_AT].values():
+        name = contact[_SENIORITY_AT]
+        contact[_SENIORITY_AT] = None if name is None else SENIORITY_CODES[name]
+
+
+def _from_format_2(_: list[Any]) -> None:
+    """Cooldowns and highs were not kept: they begin empty."""
+
+
+def _from_format_3(_: list[Any]) -> None:
+    """Nobody moved, merged or was erased, and nothing was labelled or kept beside the state."""
+
+
+_UPGRADES: Final[dict[Any, Callable[[list[Any]], None]]] = {
+    1: _from_format_1,
+    2: _from_format_2,
+    3: _from_format_3,
+}
+"""Format -> what makes the array of a state of that format one of the next."""
 
 
 def utc_day(time: float) -> int:

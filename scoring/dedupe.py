@@ -5,7 +5,9 @@ event time, for the day of the account's newest event of that type and the days 
 that the model sets. What is older, or beyond the limit of a day, is scored unchecked.
 """
 
+from collections.abc import Iterable
 from enum import Enum, auto
+from typing import Final
 
 from xxhash import xxh3_64_intdigest
 
@@ -15,12 +17,27 @@ DayKey = tuple[int, int]
 """(event type code, UTC day)."""
 
 
+ATTRIBUTED: Final = 10_000_000
+"""Added to the day of a key under which ids of attributed events are kept, beside the others.
+
+An account may be found weeks after an event, and the event come twice: these ids are looked up
+for every event that carries a resolution, however old it is, and last for as long as an event
+waits. No calendar here reaches such days.
+"""
+
+
 class Check(Enum):
     """What looking up an event's id found."""
 
     NEW = auto()
     REPEAT = auto()
     UNCHECKED = auto()
+
+
+# Looking a member up in its enumeration takes ten times as long as a name of the module.
+NEW: Final = Check.NEW
+REPEAT: Final = Check.REPEAT
+UNCHECKED: Final = Check.UNCHECKED
 
 
 class SeenIds:
@@ -45,9 +62,9 @@ class SeenIds:
         if known is None:
             self.days[key] = {digest}
         elif digest in known:
-            return Check.REPEAT
+            return REPEAT
         elif len(known) >= limit:
-            return Check.UNCHECKED
+            return UNCHECKED
         else:
             known.add(digest)
         fresh = self.fresh.get(key)
@@ -55,7 +72,19 @@ class SeenIds:
             self.fresh[key] = [digest]
         else:
             fresh.append(digest)
-        return Check.NEW
+        return NEW
+
+    def knows(self, key: DayKey, event: Event) -> bool:
+        """Tell whether *event* was seen under *key*, and remember nothing."""
+        return event_hash(event) in self.days.get(key, ())
+
+    def absorb(self, key: DayKey, digests: Iterable[int], *, limit: int) -> None:
+        """Remember the ids that another account has seen, as far as there is room."""
+        known = self.days.setdefault(key, set())
+        new = [each for each in digests if each not in known][: max(0, limit - len(known))]
+        if new:
+            known.update(new)
+            self.fresh.setdefault(key, []).extend(new)
 
     def move_window(self, type_code: int, *, old_day: int, new_day: int, days_before: int) -> None:
         """Forget the days that leave the window when the newest day of a type moves on."""

@@ -7,7 +7,7 @@ Mass M(now) = sum of seniority x added x 2^(-age/half-life); score = 100 (1 - 2^
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
-from scoring.account import AccountState, Contact, add_on_day, on_day
+from scoring.account import AccountState, Contact, DaySeries, add_on_day, on_day
 from scoring.decay import saturated, weight
 from scoring.events import Event
 from scoring.model import SECONDS_PER_DAY, DailyCaps, Points, ScoringModel
@@ -101,7 +101,7 @@ def _meeting_points(points: Points) -> PointsOf:
 
 
 def add_capped(
-    caps: dict[int, list[float]], channel: int, day: int, *, points: float, cap: float, keep: int
+    caps: dict[int, DaySeries], channel: int, day: int, *, points: float, cap: float, keep: int
 ) -> float:
     """Book *points* on *day* and return the minutes that the daily cap leaves of them.
 
@@ -110,23 +110,27 @@ def add_capped(
     """
     series = caps.get(channel)
     before = on_day(series, day)
-    after = min(cap, before + points)
-    if after > before:
-        if series is None:
-            caps[channel] = [day, after]
-        else:
-            add_on_day(series, day, after - before, keep_days=keep)
-            series[day - int(series[0]) + 1] = after  # the sum itself, free of rounding
+    after = min(before + points, cap)
+    if after <= before:
+        return after - before
+    # Whole numbers as integers: they are stored in one byte instead of nine.
+    sum_ = int(after) if after == int(after) else after
+    if series is None:
+        caps[channel] = [day, sum_]
+    elif before:
+        series[day - series[0] + 1] = sum_  # the sum itself, free of rounding
+    else:
+        add_on_day(series, day, sum_, keep_days=keep)
     return after - before
 
 
-def seniority_weight(contact: Contact, weights: Mapping[str | None, float]) -> float:
+def seniority_weight(contact: Contact, weights: Mapping[int | None, float]) -> float:
     """Return the factor on a contact's minutes; its newest upserted record decides."""
     return weights[contact.seniority]
 
 
 def weighted_parts(
-    state: AccountState, weights: Mapping[str | None, float]
+    state: AccountState, weights: Mapping[int | None, float]
 ) -> Iterator[tuple[str | None, int, float]]:
     """Yield (contact id, channel code, weighted mass at the landmark) of every part.
 
@@ -143,7 +147,7 @@ def weighted_parts(
         yield None, channel, mass
 
 
-def mass_at_landmark(state: AccountState, weights: Mapping[str | None, float]) -> float:
+def mass_at_landmark(state: AccountState, weights: Mapping[int | None, float]) -> float:
     """Return the weighted mass of *state* at its landmark, in minutes: the sum of its parts."""
     # Written out rather than over weighted_parts: it runs for every account of every commit.
     mass = sum(state.frozen.values()) + weights[None] * sum(state.unknown.values())
@@ -153,7 +157,7 @@ def mass_at_landmark(state: AccountState, weights: Mapping[str | None, float]) -
 
 
 def minutes_at(
-    state: AccountState, now: float, *, weights: Mapping[str | None, float], half_life_days: float
+    state: AccountState, now: float, *, weights: Mapping[int | None, float], half_life_days: float
 ) -> float:
     """Return M(now) in engagement minutes; *now* in Unix seconds."""
     if state.landmark is None:

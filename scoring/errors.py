@@ -29,6 +29,7 @@ class Reason(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     BAD_TIME = "bad_time"
     IN_FUTURE = "in_future"
+    UNDELIVERABLE = "undeliverable"
 
 
 class BadRecord(ScoringError):

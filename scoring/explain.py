@@ -9,7 +9,7 @@ from math import fsum
 from typing import Any, Final, NamedTuple, TypeAlias
 from urllib.parse import urlsplit
 
-from scoring.account import CHANNELS, AccountState, Touch, utc_day
+from scoring.account import CHANNELS, SENIORITIES, AccountState, Touch, utc_day
 from scoring.decay import weight
 from scoring.engagement import engagement_score, minutes_at, weighted_parts
 from scoring.fold import LABEL_LENGTH
@@ -72,7 +72,8 @@ def explain(state: AccountState, now: float, rules: Rules) -> dict[str, Any]:
     The highest of ``surge.topics`` is the surge score. The points of
     ``relationship.contacts`` sum to the relationship score: contacts are taken by falling
     strength, and each is attributed what the score rises by with it, 100 x (product before
-    - product after). ``stage`` and ``surging`` stand as they do after the due instants up
+    - product after). ``noise`` counts the events that were labelled as such, and added nothing,
+    by reason. ``stage`` and ``surging`` stand as they do after the due instants up
     to *now*; *now* must not lie before the account's newest event. Touches of contacts
     that were forgotten count with the weight of unknown seniority.
     """
@@ -94,8 +95,8 @@ def reasons(explanation: Mapping[str, Any]) -> list[str]:
     """Return one to four sentences on *explanation*, the strongest first.
 
     Surging topics rank by their score, touches by the points they hold of the engagement
-    score, relationships by their score, topics merely above the usual by half of theirs;
-    the stage comes last.
+    score, topics merely above the usual by half of theirs. Relationships rank by a third: they
+    change slowly, and a reason is to say what is new. The stage comes last.
     """
     kinds = (
         _surge_reasons(explanation["surge"]),
@@ -119,6 +120,7 @@ def _parts(state: AccountState, now: float, rules: Rules) -> Part:
         "surge": _surge(state, now, rules),
         "relationship": _relationship(state, now, rules),
         "stage": _stage(state, engagement["minutes"], rules),
+        "noise": dict(sorted(state.noise.items())),
     }
 
 
@@ -158,10 +160,14 @@ def _touch(state: AccountState, touch: Touch, factor: float, *, now: float, rule
         "age_seconds": now - touch.time,
         "channel": CHANNELS[touch.channel],
         "contact_id": touch.contact_id,
-        "seniority": seniority,
+        "seniority": _title(seniority),
         "label": touch.label,
         "minutes": touch.mass * factor * rules.weights[seniority],
     }
+
+
+def _title(seniority: int | None) -> str | None:
+    return None if seniority is None else SENIORITIES[seniority]
 
 
 def _channels(state: AccountState, now: float, rules: Rules) -> list[Part]:
@@ -188,7 +194,7 @@ def _contacts(state: AccountState, now: float, rules: Rules) -> list[Part]:
             fsum(contact.minutes.values()),
             rules.weights[contact.seniority],
             contact_id=contact_id,
-            seniority=contact.seniority,
+            seniority=_title(contact.seniority),
         )
         for contact_id, contact in sorted(state.contacts.items())
         if contact.minutes
@@ -246,7 +252,7 @@ def _relationship(state: AccountState, now: float, rules: Rules) -> Part:
         rows.append(
             {
                 "contact_id": contact_id,
-                "seniority": state.contacts[contact_id].seniority,
+                "seniority": _title(state.contacts[contact_id].seniority),
                 "inbound": inbound,
                 "outbound": outbound,
                 "reciprocity": 2.0 * min(inbound, outbound) / total if total > 0.0 else 0.0,
@@ -330,15 +336,15 @@ def _relationship_reasons(relationship: Part) -> Iterator[_Reason]:
     score, rows = relationship["score"], relationship["contacts"]
     if round(score) < 1:
         return
-    best, of = rows[0], f"{score:.0f} of 100"
+    best, of, strength = rows[0], f"{score:.0f} of 100", score / 3.0
     if not any(row["inbound"] for row in rows):
         whom = _name(best) if len(rows) == 1 else _counted(len(rows), "contact")
-        yield _Reason(score, f"One-sided: we reached out to {whom}, nobody answered ({of}).")
+        yield _Reason(strength, f"One-sided: we reached out to {whom}, nobody answered ({of}).")
     elif best["points"] >= _CARRIES_SHARE * score:
-        yield _Reason(score, f"Single-threaded: {_name(best)} carries the relationship ({of}).")
+        yield _Reason(strength, f"Single-threaded: {_name(best)} carries the relationship ({of}).")
     else:
         people = _counted(len(rows), "contact")
-        yield _Reason(score, f"{people} know us, {_name(best)} best: relationship {of}.")
+        yield _Reason(strength, f"{people} know us, {_name(best)} best: relationship {of}.")
 
 
 def _stage_reasons(stage: Part) -> Iterator[_Reason]:

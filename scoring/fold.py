@@ -9,26 +9,32 @@ event time and its last due instant, which never goes back.
 from enum import StrEnum
 from math import exp2
 
-from scoring.account import AccountRecord, AccountState, Contact, Touch, utc_day
-from scoring.decay import MAX_HALF_LIVES
-from scoring.dedupe import Check, SeenIds
-from scoring.engagement import add_capped
-from scoring.events import ENGAGEMENT_TYPES, Event
-from scoring.funnel import apply_opportunity
-from scoring.pages import ANY_TOPIC
-from scoring.relationship import exchange_of, weakest_contact
-from scoring.rules import Rules
-from scoring.transitions import (
-    Counted,
-    Live,
-    advance,
-    count_topics,
-    decide_engaged,
-    decide_stage,
-    reweigh,
+from scoring.account import (
+    SENIORITY_CODES,
+    AccountRecord,
+    AccountState,
+    Contact,
+    Ledger,
+    Touch,
+    utc_day,
 )
+from scoring.alerts import look_for_cooling, page_visited, scored, tell, without
+from scoring.counting import counted_of
+from scoring.dedupe import ATTRIBUTED, NEW, REPEAT, SeenIds
+from scoring.engagement import add_capped
+from scoring.erasing import erase, freeze, unveil, veiled
+from scoring.events import Event
+from scoring.funnel import apply_opportunity
+from scoring.gifts import departure, merge_away, move_away
+from scoring.live import Errand, Live
+from scoring.model import SECONDS_PER_DAY
+from scoring.noise import Noise
+from scoring.relationship import exchange_of, weakest_contact
+from scoring.rules import Kind, Rules
+from scoring.scores import scores_at
+from scoring.transitions import advance, count_topics, decide_engaged, decide_stage, reweigh
 
-TOUCHES_KEPT = 5
+BIGGEST_TOUCHES = 5
 LABEL_LENGTH = 64
 _DETAILS = (
     "name",
@@ -39,11 +45,13 @@ _DETAILS = (
     "parent_account_id",
     "icp_fit",
 )
-_EXCHANGES = frozenset({"chat", "email", "meeting"})
 
 
 class Outcome(StrEnum):
-    """What became of a record; the last three are decided outside the fold."""
+    """What became of a record; the last three are decided outside the fold.
+
+    A record that has *moved* belongs to the account that its own was merged into.
+    """
 
     # Counted once a record: hashing a member of an enumeration is slow, its text is not.
     __hash__ = str.__hash__
@@ -52,9 +60,16 @@ class Outcome(StrEnum):
     DUPLICATE = "duplicate"
     UNCHECKED = "unchecked"
     TOO_LATE = "too_late"
+    MOVED = "moved"
     REKEYED = "rekeyed"
     UNRESOLVED = "unresolved"
     DEAD = "dead"
+
+
+# Looking a member up in its enumeration takes ten times as long as a name of the module.
+_SCORED = Outcome.SCORED
+_DUPLICATE = Outcome.DUPLICATE
+_UNCHECKED = Outcome.UNCHECKED
 
 
 class Account:
@@ -90,18 +105,23 @@ def seen_key(
     return code, day
 
 
-def fold(account: Account, event: Event, time: float, rules: Rules) -> Outcome:
+def fold(  # noqa: C901  # every event comes through here: a call more for each costs more
+    account: Account, event: Event, time: float, rules: Rules, *, by_ledger: bool = True
+) -> Outcome | Noise:
     """Apply *event* of event time *time* (Unix seconds) to *account*; say what became of it.
 
     Transitions that it causes, and those due before it, are appended to
-    ``account.live.announced``.
+    ``account.live.announced``. Few accounts have a ledger, which is looked at unless *by_ledger*
+    is false.
     """
     state = account.state
-    type_ = event["type"]
-    code = rules.codes[type_]
+    if state.ledger is not None and by_ledger:
+        return _fold_by_ledger(account, state.ledger, event, time, rules)
+    kind = rules.kinds[event["type"]]
+    code = kind.code
     newest = state.newest.get(code)
-    outcome = _identity(account.seen, event, (code, utc_day(time)), newest, rules)
-    if outcome is Outcome.DUPLICATE:
+    outcome = _identity(account.seen, event, (code, int(time // SECONDS_PER_DAY)), newest, rules)
+    if outcome is _DUPLICATE:
         return outcome
     if newest is None or time > newest:
         state.newest[code] = newest = time
@@ -109,7 +129,8 @@ def fold(account: Account, event: Event, time: float, rules: Rules) -> Outcome:
         state.instant = time
     elif time > state.instant:
         advance(state, account.live, time, rules)
-    if type_ not in ENGAGEMENT_TYPES:
+    if not kind.engages:
+        account.live.facts.append((event, time, None, 0.0))
         _apply_record(account, event, time, rules)
         return outcome
     state.events += 1
@@ -118,71 +139,113 @@ def fold(account: Account, event: Event, time: float, rules: Rules) -> Outcome:
     if state.last_event_at is None or time > state.last_event_at:
         state.last_event_at = time
     if newest - time > rules.horizon_seconds:
+        account.live.facts.append((event, time, 0.0, -1.0))
         return Outcome.TOO_LATE
-    _apply_engagement(account, event, time, rules)
+    noise = None if kind.label is None else kind.label(event, time, state)
+    if noise is None:
+        _apply_engagement(account, event, time, kind=kind, rules=rules)
+        return outcome
+    state.noise[noise] = state.noise.get(noise, 0) + 1
+    return noise
+
+
+def _fold_by_ledger(
+    account: Account, ledger: Ledger, event: Event, time: float, rules: Rules
+) -> Outcome | Noise:
+    """Apply *event* to an account that was merged into another, or in which people were erased."""
+    state, live = account.state, account.live
+    if ledger.merged_into is not None and event["type"] != "account":
+        if _seen_before(account, event, time, rules):
+            return Outcome.DUPLICATE
+        if event.get("erase"):
+            erase(state, live, event, time, rules.weights)  # what it has given, too
+        moved = {**event, "account_id": ledger.merged_into}
+        live.errands.append(Errand(ledger.merged_into, event=moved))
+        return Outcome.MOVED
+    veil = veiled(ledger, event, time) if ledger.erased else None
+    if veil is None:
+        return fold(account, event, time, rules, by_ledger=False)
+    state.contacts.update(veil.contacts)
+    outcome = fold(account, veil.event, time, rules, by_ledger=False)
+    unveil(state, live, veil.contacts, rules.weights)
     return outcome
+
+
+def _seen_before(account: Account, event: Event, time: float, rules: Rules) -> bool:
+    """Tell whether *event* came before the account was merged into another, where that is known."""
+    keys = [seen_key(account.state, event, time, rules)]
+    if "resolution" in event:
+        keys.append((rules.codes[event["type"]], utc_day(time) + ATTRIBUTED))
+    return any(key is not None and account.seen.knows(key, event) for key in keys)
 
 
 def _identity(
     seen: SeenIds, event: Event, key: tuple[int, int], newest: float | None, rules: Rules
 ) -> Outcome:
     """Look *event* up under *key* (see seen_key), *newest* being the newest time of its type."""
-    if newest is None:
-        newest_day = key[1]
-    else:
-        newest_day = utc_day(newest)
-        if key[1] < newest_day - rules.days_before:
-            return Outcome.UNCHECKED
+    code, day = key
+    if "resolution" in event:  # it may come again long after the window of its type has passed
+        check = seen.check((code, day + ATTRIBUTED), event, limit=rules.ids_per_day)
+        if check is REPEAT:
+            return _DUPLICATE
+    newest_day = day if newest is None else int(newest // SECONDS_PER_DAY)
+    if day < newest_day - rules.days_before:
+        return _UNCHECKED
     check = seen.check(key, event, limit=rules.ids_per_day)
-    if check is Check.REPEAT:
-        return Outcome.DUPLICATE
-    if key[1] > newest_day:
-        seen.move_window(key[0], old_day=newest_day, new_day=key[1], days_before=rules.days_before)
-    return Outcome.SCORED if check is Check.NEW else Outcome.UNCHECKED
+    if check is REPEAT:
+        return _DUPLICATE
+    if day > newest_day:
+        seen.move_window(code, old_day=newest_day, new_day=day, days_before=rules.days_before)
+    return _SCORED if check is NEW else _UNCHECKED
 
 
-def _apply_engagement(account: Account, event: Event, time: float, rules: Rules) -> None:
-    state, type_ = account.state, event["type"]
-    known = len(state.contacts)
-    points = rules.points[type_](event)
+def _apply_engagement(
+    account: Account, event: Event, time: float, *, kind: Kind, rules: Rules
+) -> None:
+    state, live = account.state, account.live
+    known, minutes = len(state.contacts), state.minutes
+    assert kind.points is not None
+    points, added = kind.points(event), 0.0
     if points > 0.0:
-        _add_minutes(state, event, time, points=points, rules=rules)
-    if type_ in _EXCHANGES:
+        added = _add_minutes(state, event, time, capped=(points, kind.cap, kind.code), rules=rules)
+    if kind.exchanges:
+        live.closeness = None
         _add_exchange(state, event, time, rules)
-    elif (counted := _counted(event, time, rules)) is not None:
-        count_topics(state, account.live, rules, counted=counted, cause=event)
+    elif (counted := counted_of(event, time, rules)) is not None:
+        count_topics(state, live, rules, counted=counted, cause=event)
     if len(state.contacts) > known:
-        _bound_contacts(state, rules)
-    decide_engaged(state, account.live, rules, event)
-
-
-def _counted(event: Event, time: float, rules: Rules) -> Counted | None:
-    if event["type"] == "page_visit":
-        topics = rules.read_page(event["url"]).topics
-        return Counted(topics, utc_day(time), 1) if topics else None
-    if event["type"] == "intent":
-        topic = event["topic"]
-        topics = (ANY_TOPIC,) if topic == ANY_TOPIC else tuple(sorted((ANY_TOPIC, topic)))
-        return Counted(topics, utc_day(time), max(1, round(event.get("strength", 1.0))))
-    return None
+        bound_contacts(state, live, rules)
+    decide_engaged(state, live, rules, event)
+    page = rules.read_page(event["url"]) if kind.visits else None
+    if page is not None and page.kind == "high":
+        page_visited(state, live, event, time, rules)
+    if state.opportunities:
+        look_for_cooling(state, live, rules)
+    if live.raised:
+        before = without((state, live), event, rules, time=time, minutes=minutes)
+        tell(state, live, rules, before=before, cause=event, time=time)
+    live.facts.append((event, time, points, added))
 
 
 def _add_minutes(
-    state: AccountState, event: Event, time: float, *, points: float, rules: Rules
-) -> None:
-    type_ = event["type"]
-    code = rules.codes[type_]
-    added = add_capped(
-        state.caps, code, utc_day(time), points=points, cap=rules.caps[type_], keep=rules.cap_days
-    )
+    state: AccountState,
+    event: Event,
+    time: float,
+    *,
+    capped: tuple[float, float, int],
+    rules: Rules,
+) -> float:
+    """Add the minutes that are left of *capped*: points, daily cap and type code; return them."""
+    points, cap, code = capped
+    added = add_capped(state.caps, code, utc_day(time), points=points, cap=cap, keep=rules.cap_days)
     if added <= 0.0:
-        return
+        return 0.0
     mass = added * exp2((time - _landmark(state, time, rules)) / rules.half_life_seconds)
     contact_id = event.get("contact_id")
     if contact_id is None:
         part, factor = state.unknown, rules.weights[None]
     else:
-        contact = _contact(state, contact_id)
+        contact = state.contacts.get(contact_id) or _contact(state, contact_id)
         part, factor = contact.minutes, rules.weights[contact.seniority]
     part[code] = part.get(code, 0.0) + mass
     assert state.instant is not None
@@ -191,8 +254,9 @@ def _add_minutes(
         added if late == 0.0 else added * exp2(-late / rules.half_life_seconds)
     )
     touches = state.touches
-    if len(touches) < TOUCHES_KEPT or mass > touches[-1].mass:
-        _keep_touch(touches, Touch(mass, time, code, contact_id, _label(event)))
+    if len(touches) < BIGGEST_TOUCHES or mass > touches[-1].mass:
+        keep_touch(touches, Touch(mass, time, code, contact_id, _label(event)))
+    return added
 
 
 def _add_exchange(state: AccountState, event: Event, time: float, rules: Rules) -> None:
@@ -209,15 +273,17 @@ def _add_exchange(state: AccountState, event: Event, time: float, rules: Rules) 
 
 def _landmark(state: AccountState, time: float, rules: Rules) -> float:
     """Return the landmark, set at the first mass and moved before doubles overflow."""
-    if state.landmark is None:
-        state.landmark = time
-    shortest = min(rules.half_life_seconds, rules.exchange_half_life_seconds)
-    if time - state.landmark > MAX_HALF_LIVES * shortest:
-        _move_landmark(state, time, rules)
-    return state.landmark
+    landmark = state.landmark
+    if landmark is None:
+        state.landmark = landmark = time
+    elif time - landmark > rules.landmark_seconds:
+        move_landmark(state, time, rules)
+        return time
+    return landmark
 
 
-def _move_landmark(state: AccountState, to: float, rules: Rules) -> None:
+def move_landmark(state: AccountState, to: float, rules: Rules) -> None:
+    """Express all masses of *state* at another landmark."""
     assert state.landmark is not None
     minutes = exp2((state.landmark - to) / rules.half_life_seconds)
     exchanged = exp2((state.landmark - to) / rules.exchange_half_life_seconds)
@@ -239,22 +305,23 @@ def _contact(state: AccountState, contact_id: str) -> Contact:
     return contact
 
 
-def _bound_contacts(state: AccountState, rules: Rules) -> None:
+def bound_contacts(state: AccountState, live: Live, rules: Rules) -> None:
     """Forget the weakest contacts beyond the limit; their minutes freeze as weighted now."""
     model = rules.model.relationship
     while len(state.contacts) > model.max_contacts:
         assert state.instant is not None
+        live.closeness = None
         weakest = weakest_contact(state, state.instant, weights=rules.weights, model=model)
-        contact = state.contacts.pop(weakest)
-        factor = rules.weights[contact.seniority]
-        for code, mass in contact.minutes.items():
-            state.frozen[code] = state.frozen.get(code, 0.0) + factor * mass
+        freeze(state, state.contacts.pop(weakest), rules.weights)
 
 
-def _keep_touch(touches: list[Touch], touch: Touch) -> None:
-    touches.append(touch)
-    touches.sort(key=lambda kept: -kept.mass)  # stable: of equals the earlier stays first
-    del touches[TOUCHES_KEPT:]
+def keep_touch(touches: list[Touch], touch: Touch) -> None:
+    """Add *touch* to *touches* if it is among the biggest."""
+    at = len(touches)
+    while at and touch.mass > touches[at - 1].mass:  # of equals the earlier stays first
+        at -= 1
+    touches.insert(at, touch)
+    del touches[BIGGEST_TOUCHES:]
 
 
 def _label(event: Event) -> str:
@@ -263,20 +330,33 @@ def _label(event: Event) -> str:
 
 
 def _apply_record(account: Account, event: Event, time: float, rules: Rules) -> None:
-    state, type_ = account.state, event["type"]
+    state, live, type_ = account.state, account.live, event["type"]
+    assert state.instant is not None
+    before, merges = None, False
     if type_ == "account":
         if state.record is None or time >= state.record.recorded_at:
             state.record = _account_record(event, time)
+            merges = "merged_into" in event
+            if state.ledger is not None:
+                state.ledger.merged_into = None
     elif type_ == "contact":
-        _apply_contact(state, event, time)
-        _bound_contacts(state, rules)
+        before = scored(scores_at(state, state.instant, rules, live))
+        live.closeness = None
+        _apply_contact(state, live, event, time, rules)
+        bound_contacts(state, live, rules)
         reweigh(state, rules)
-        decide_engaged(state, account.live, rules, event)
+        decide_engaged(state, live, rules, event)
     elif type_ == "opportunity":
         apply_opportunity(state, event, time)
     else:
         return
-    decide_stage(state, account.live, event)
+    decide_stage(state, live, rules, event)
+    if state.opportunities:
+        look_for_cooling(state, live, rules)
+    if live.raised:  # only records of contacts change scores
+        tell(state, live, rules, before=lambda after, _: before or after, cause=event, time=time)
+    if merges:
+        merge_away(state, live, event, time)
 
 
 def _account_record(event: Event, time: float) -> AccountRecord:
@@ -291,8 +371,13 @@ def _account_record(event: Event, time: float) -> AccountRecord:
     )
 
 
-def _apply_contact(state: AccountState, event: Event, time: float) -> None:
+def _apply_contact(
+    state: AccountState, live: Live, event: Event, time: float, rules: Rules
+) -> None:
     """Note a contact record: the newest by event time counts, of equal times the later."""
+    if event.get("erase"):
+        erase(state, live, event, time, rules.weights)
+        return
     contact = _contact(state, event["contact_id"])
     known = [at for at in (contact.recorded_at, contact.removed_at) if at is not None]
     if all(time >= at for at in known):
@@ -301,4 +386,11 @@ def _apply_contact(state: AccountState, event: Event, time: float) -> None:
         contact.removed_at = time if contact.removed_at is None else max(time, contact.removed_at)
     elif contact.recorded_at is None or time >= contact.recorded_at:
         contact.recorded_at = time
-        contact.seniority = event.get("seniority")
+        contact.seniority = SENIORITY_CODES.get(event.get("seniority", ""))
+    if "moved_to" in event:
+        move_away(state, live, event, time, rules)
+    elif event.get("moved_from", state.account_id) != state.account_id:
+        former = event["moved_from"]
+        live.errands.append(
+            departure(event["contact_id"], former=former, to=state.account_id, time=time)
+        )

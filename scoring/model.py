@@ -6,36 +6,29 @@ import json
 import tomllib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Annotated, Any, Final, Self, TypeAlias
+from typing import Annotated, Any, Final, Literal, Self
 
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, ValidationError, model_validator
 
+from scoring.alert_rules import AlertsModel
 from scoring.errors import InvalidModel
+from scoring.noise_model import NoiseModel
+from scoring.resolution_rules import ResolutionModel
+from scoring.sections import (
+    HalfLife,
+    NotNegative,
+    Positive,
+    Score,
+    Section,
+    Share,
+    TopicName,
+    Words,
+)
 
 SECONDS_PER_DAY: Final = 86_400.0
 
-Positive: TypeAlias = Annotated[float, Field(gt=0, allow_inf_nan=False)]
-NotNegative: TypeAlias = Annotated[float, Field(ge=0, allow_inf_nan=False)]
-Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
-Score: TypeAlias = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
-Word: TypeAlias = Annotated[
-    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^/?#\sA-Z]+$")
-]
-TopicName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
 
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Points(_Section):
+class Points(Section):
     """Base minutes per event."""
 
     ad_impression: NotNegative
@@ -63,7 +56,7 @@ class Points(_Section):
     intent_per_strength: NotNegative
 
 
-class DailyCaps(_Section):
+class DailyCaps(Section):
     """Minutes per account, channel and UTC day."""
 
     ad: NotNegative
@@ -74,7 +67,7 @@ class DailyCaps(_Section):
     intent: NotNegative
 
 
-class SeniorityWeights(_Section):
+class SeniorityWeights(Section):
     """How many times a person's minutes count."""
 
     c_level: NotNegative
@@ -85,10 +78,10 @@ class SeniorityWeights(_Section):
     unknown: NotNegative
 
 
-class EngagementModel(_Section):
+class EngagementModel(Section):
     """Engagement: decayed, capped, weighted minutes."""
 
-    half_life_days: Positive
+    half_life_days: HalfLife
     saturation_minutes: Positive
     horizon_days: Annotated[float, Field(gt=0, le=84)]
     dedupe_days_before: Annotated[int, Field(ge=0, le=6)]
@@ -98,7 +91,7 @@ class EngagementModel(_Section):
     seniority_weight: SeniorityWeights
 
 
-class PageValues(_Section):
+class PageValues(Section):
     """Factor on the points of a visit, per class of page."""
 
     excluded: NotNegative
@@ -107,16 +100,16 @@ class PageValues(_Section):
     normal: NotNegative
 
 
-class PagesModel(_Section):
+class PagesModel(Section):
     """Words that decide the class of a page."""
 
-    excluded: tuple[Word, ...]
-    high: tuple[Word, ...]
-    medium: tuple[Word, ...]
+    excluded: Words
+    high: Words
+    medium: Words
     value: PageValues
 
 
-class SurgeModel(_Section):
+class SurgeModel(Section):
     """Intent surge: this week's count against the account's own usual."""
 
     window_days: Annotated[int, Field(ge=1, le=28)]
@@ -127,7 +120,7 @@ class SurgeModel(_Section):
     start_score: Score
     end_score: Score
     max_topics: Annotated[int, Field(ge=2, le=1024)]
-    topics: dict[TopicName, tuple[Word, ...]]
+    topics: dict[TopicName, Words]
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
@@ -142,10 +135,10 @@ class SurgeModel(_Section):
         return self
 
 
-class RelationshipModel(_Section):
+class RelationshipModel(Section):
     """Relationship: how well the account's people and ours know each other."""
 
-    half_life_days: Positive
+    half_life_days: HalfLife
     email_weight: NotNegative
     chat_message_weight: NotNegative
     meeting_weight: NotNegative
@@ -157,7 +150,13 @@ class RelationshipModel(_Section):
     max_contacts: Annotated[int, Field(ge=1, le=100_000)]
 
 
-class FunnelModel(_Section):
+class ContactsModel(Section):
+    """What becomes of people who change."""
+
+    on_move: Literal["leave", "take_along"]
+
+
+class FunnelModel(Section):
     """Hysteresis of the engaged stage, in decayed minutes."""
 
     engaged_minutes: Positive
@@ -170,7 +169,19 @@ class FunnelModel(_Section):
         return self
 
 
-class ScoringModel(_Section):
+class KpisModel(Section):
+    """How much is remembered for the KPIs."""
+
+    keep_days: Annotated[float, Field(ge=1, le=3650)]
+    most_facts: Annotated[int, Field(ge=16, le=200_000)]
+
+    @property
+    def keep_seconds(self) -> float:
+        """Return the same in seconds."""
+        return self.keep_days * SECONDS_PER_DAY
+
+
+class ScoringModel(Section):
     """All numbers of the scores; ``default_model.toml`` documents each with its unit."""
 
     name: Annotated[str, StringConstraints(min_length=1, max_length=64)]
@@ -178,7 +189,12 @@ class ScoringModel(_Section):
     pages: PagesModel
     surge: SurgeModel
     relationship: RelationshipModel
+    contacts: ContactsModel
     funnel: FunnelModel
+    alerts: AlertsModel
+    noise: NoiseModel
+    kpis: KpisModel
+    resolution: ResolutionModel
 
     @property
     def digest(self) -> str:
@@ -187,7 +203,12 @@ class ScoringModel(_Section):
             mode="json",
             exclude={
                 "name": True,
+                "contacts": True,  # of moves to come
                 "funnel": True,
+                "alerts": True,
+                "noise": True,  # decides of each event once, when it is folded
+                "kpis": True,
+                "resolution": True,
                 "engagement": {"saturation_minutes"},
                 "surge": {"prior_shape", "prior_weeks", "min_events", "start_score", "end_score"},
                 "relationship": {
@@ -242,7 +263,7 @@ def _validated(table: Mapping[str, Any], *, source: str) -> ScoringModel:
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         field = ".".join(str(part) for part in first["loc"]) or "the file"
-        rule = first["msg"].removeprefix("Value error, ")
+        rule = first["msg"].removeprefix("Value error, ").replace("a valid tuple", "a list")
         value = first.get("input")
         shown = "" if isinstance(value, Mapping) or first["type"] == "missing" else f" = {value!r}"
         raise InvalidModel(f"{source}: {field}{shown[:120]}: {rule}.") from error

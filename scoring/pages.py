@@ -24,6 +24,22 @@ class Page(NamedTuple):
     """Factor on a visit's points."""
     topics: tuple[str, ...]
     """Intent topics that a visit counts for, sorted; none for excluded pages."""
+    path: str
+    """As it stands in the URL: ``/Pricing.html``."""
+    name: str
+    """As people write it, the same for all spellings: ``/pricing``."""
+
+
+def path_of(url: str) -> str:
+    """Return the path of *url*, as it stands there.
+
+    >>> path_of("https://example.com/Docs/Intro.html?x=1"), path_of("https://example.com")
+    ('/Docs/Intro.html', '/')
+    """
+    try:
+        return urlsplit(url).path or "/"
+    except ValueError:
+        return "/"
 
 
 def segments(url: str) -> tuple[str, ...]:
@@ -62,9 +78,10 @@ def page_reader(model: ScoringModel) -> Callable[[str], Page]:
         parts = segments(url)
         kind = next((k for k, (words, _) in classes.items() if matches(parts, words)), "normal")
         value = classes[kind][1] if kind in classes else values.normal
+        path, name = path_of(url), "/" + "/".join(parts)
         if kind == "excluded":
-            return Page(kind, value, ())
+            return Page(kind, value, (), path, name)
         topics = [topic for topic, words in model.surge.topics.items() if matches(parts, words)]
-        return Page(kind, value, tuple(sorted((ANY_TOPIC, *topics))))
+        return Page(kind, value, tuple(sorted((ANY_TOPIC, *topics))), path, name)
 
     return read

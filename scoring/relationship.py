@@ -78,7 +78,7 @@ def strengths(
     state: AccountState,
     now: float,
     *,
-    weights: Mapping[str | None, float],
+    weights: Mapping[int | None, float],
     model: RelationshipModel,
 ) -> Iterator[tuple[str, float, float, float]]:
     """Yield (contact id, strength, decayed inbound, decayed outbound) of each known contact.
@@ -102,7 +102,7 @@ def strength_values(
     state: AccountState,
     now: float,
     *,
-    weights: Mapping[str | None, float],
+    weights: Mapping[int | None, float],
     model: RelationshipModel,
 ) -> list[float]:
     """Return the strengths of `strengths` alone: it runs for every account of every commit."""
@@ -146,7 +146,7 @@ def weakest_contact(
     state: AccountState,
     now: float,
     *,
-    weights: Mapping[str | None, float],
+    weights: Mapping[int | None, float],
     model: RelationshipModel,
 ) -> str:
     """Return the id of the contact to forget first at *now*: the weakest relationship.

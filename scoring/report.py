@@ -4,53 +4,14 @@ import datetime as dt
 from collections.abc import Iterable
 from functools import lru_cache
 from math import log2
-from typing import Any, NamedTuple
+from typing import Any
 
-from scoring.account import AccountState, decode_state, encode_state, utc_day
-from scoring.engagement import engagement_score, mass_at_landmark, minutes_at
-from scoring.relationship import relationship_score, strength_values
+from scoring.account import AccountState, decode_state, encode_state
+from scoring.engagement import mass_at_landmark
+from scoring.live import Live
 from scoring.rules import Rules
-from scoring.surge import windows_of
-from scoring.transitions import Live, next_transition, walk
-
-
-class Scores(NamedTuple):
-    """The three scores of an account as of one moment, and what they are made of."""
-
-    engagement: float
-    engagement_minutes: float
-    intent_surge: float
-    surge: dict[str, float]
-    """Score per intent topic with a count within window and baseline."""
-    relationship: float
-    contacts: int
-    """Contacts that exchanged anything, removed ones left out."""
-
-
-def scores_at(state: AccountState, now: float, rules: Rules, live: Live | None = None) -> Scores:
-    """Return the scores of *state* at *now* (Unix seconds, not before its newest event).
-
-    *live*, where given, saves counting the surge windows anew when they are of the same day.
-    """
-    model = rules.model
-    minutes = minutes_at(
-        state, now, weights=rules.weights, half_life_days=model.engagement.half_life_days
-    )
-    windows = None if live is None else live.counted(utc_day(now))
-    if windows is None:
-        windows = windows_of(state, utc_day(now), model.surge)
-    surge = {topic: rules.surge_score(window) for topic, window in windows.items()}
-    people = strength_values(state, now, weights=rules.weights, model=model.relationship)
-    return Scores(
-        engagement=engagement_score(
-            minutes, saturation_minutes=model.engagement.saturation_minutes
-        ),
-        engagement_minutes=minutes,
-        intent_surge=max(surge.values(), default=0.0),
-        surge=surge,
-        relationship=relationship_score(people, model.relationship),
-        contacts=len(people),
-    )
+from scoring.scores import scores_at
+from scoring.transitions import next_transition, walk
 
 
 def as_of(state: AccountState, now: float, rules: Rules) -> AccountState:
@@ -84,6 +45,7 @@ def account_report(state: AccountState, now: float, rules: Rules) -> dict[str, A
         "first_event_at": None if state.first_event_at is None else rfc3339(state.first_event_at),
         "last_event_at": None if state.last_event_at is None else rfc3339(state.last_event_at),
         "events": state.events,
+        "noise": dict(sorted(state.noise.items())),
     }
 
 
@@ -107,15 +69,14 @@ def newest_time(states: Iterable[AccountState]) -> float | None:
     return max((time for state in states for time in state.newest.values()), default=None)
 
 
-@lru_cache(maxsize=4_096)
+@lru_cache(maxsize=16_384)
 def rfc3339(time: float) -> str:
     """Return *time* (Unix seconds) as RFC 3339 in UTC, microseconds only where there are any.
 
     >>> rfc3339(0.5)
     '1970-01-01T00:00:00.500000Z'
     """
-    moment = dt.datetime(1970, 1, 1, tzinfo=dt.UTC) + dt.timedelta(seconds=time)
-    return moment.isoformat().replace("+00:00", "Z")
+    return dt.datetime.fromtimestamp(time, dt.UTC).isoformat().removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> float:

@@ -12,8 +12,9 @@ from typing import NamedTuple
 
 from scipy.special import betainc
 
-from scoring.account import AccountState, add_on_day, over_days
+from scoring.account import AccountState, DaySeries, add_on_day, over_days
 from scoring.model import SurgeModel
+from scoring.pages import ANY_TOPIC
 
 SCORES_REMEMBERED = 65_536
 
@@ -111,11 +112,12 @@ def _least_count(baseline: int, weeks: int, *, score: float, model: SurgeModel) 
 
 def window_of(state: AccountState, topic: str, day: int, model: SurgeModel) -> Window:
     """Return the window of *topic* as of the UTC *day*."""
-    series = state.counts.get(topic)
-    first = day - model.window_days + 1
     weeks = complete_weeks(state.first_counted_day, day, model)
-    if series is None:
-        return Window(0, 0, weeks)
+    return _window(state.counts.get(topic) or [day], day, weeks, model)
+
+
+def _window(series: DaySeries, day: int, weeks: int, model: SurgeModel) -> Window:
+    first = day - model.window_days + 1
     return Window(
         over_days(series, first, day),
         over_days(series, first - model.baseline_days, first - 1),
@@ -131,10 +133,24 @@ def complete_weeks(first_counted_day: int | None, day: int, model: SurgeModel) -
     return max(0, min(model.baseline_days // model.window_days, weeks))
 
 
+def all_windows(state: AccountState, day: int, model: SurgeModel) -> dict[str, Window]:
+    """Return the window of every topic that is remembered, as of the UTC *day*."""
+    weeks = complete_weeks(state.first_counted_day, day, model)
+    return {topic: _window(s, day, weeks, model) for topic, s in state.counts.items()}
+
+
 def windows_of(state: AccountState, day: int, model: SurgeModel) -> dict[str, Window]:
     """Return the windows of all topics with a count within window and baseline at *day*."""
-    windows = {topic: window_of(state, topic, day, model) for topic in state.counts}
+    windows = all_windows(state, day, model)
     return {topic: window for topic, window in windows.items() if window[0] or window[1]}
+
+
+def counted_in_window(state: AccountState, day: int, model: SurgeModel) -> bool:
+    """Tell whether anything was counted in the window that ends with the UTC *day*, or later."""
+    series = state.counts.get(ANY_TOPIC)
+    if series is None:
+        return False
+    return any(series[max(day - model.window_days + 1 - series[0], 0) + 1 :])
 
 
 def count(state: AccountState, topic: str, day: int, *, amount: int, model: SurgeModel) -> None:
@@ -142,6 +158,8 @@ def count(state: AccountState, topic: str, day: int, *, amount: int, model: Surg
     series = state.counts.get(topic)
     if series is None:
         state.counts[topic] = [day, amount]
+    elif 0 < (index := day - series[0] + 1) < len(series):
+        series[index] += amount
     else:
         add_on_day(series, day, amount, keep_days=model.window_days + model.baseline_days)
 

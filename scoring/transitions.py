@@ -7,110 +7,50 @@ holds a count or a topic surges.
 """
 
 from math import exp2, log2
-from typing import NamedTuple, TypeAlias
-
-import msgspec
-from xxhash import xxh3_128_hexdigest
 
 from scoring.account import AccountState, utc_day
+from scoring.alerts import look_for_cooling, scored, stage_moved, surge_began, tell, watched
+from scoring.counting import Counted
 from scoring.engagement import minutes_at
 from scoring.events import Event
-from scoring.funnel import NO_STAGE, has_open_opportunity, is_customer, stage_of
+from scoring.funnel import NO_STAGE, stage_of
+from scoring.live import Cause, Live, TopicWindow, Transition, reproducible_id
+from scoring.midnights import pass_midnights
 from scoring.model import SECONDS_PER_DAY
-from scoring.pages import ANY_TOPIC
 from scoring.rules import Rules
-from scoring.surge import Window, complete_weeks, count, forget_topics, window_of
-
-
-class Transition(msgspec.Struct, frozen=True):
-    """A change that is announced; ``id`` is the same however often it is computed."""
-
-    id: str
-    rule: str
-    """``stage_changed``, ``surge_started`` or ``surge_ended``."""
-    subject: str
-    """The move (``target>engaged``) or the intent topic."""
-    at: float
-    """The instant at which it was evaluated, Unix seconds."""
-
-
-class TopicWindow:
-    """One topic's running counts at the instant's day, and the counts that decide."""
-
-    __slots__ = ("baseline", "count", "end", "start")
-
-    def __init__(self, x: int, baseline: int, start: int, end: int) -> None:
-        self.count = x
-        self.baseline = baseline
-        self.start = start
-        self.end = end
-
-
-class Live:
-    """What is known of one account beyond its stored state.
-
-    Attributes:
-        day, weeks, windows: the surge windows as of one day; derived, dropped freely.
-        announced: transitions, until the shell takes them.
-    """
-
-    __slots__ = ("announced", "day", "weeks", "windows")
-
-    def __init__(self) -> None:
-        self.announced: list[Transition] = []
-        self.day: int | None = None
-        self.weeks = 0
-        self.windows: dict[str, TopicWindow] = {}
-
-    def counted(self, day: int) -> dict[str, Window] | None:
-        """Return the windows of topics with counts, None when they are not those of *day*."""
-        if self.day != day:
-            return None
-        weeks = self.weeks
-        return {
-            topic: Window(each.count, each.baseline, weeks)
-            for topic, each in self.windows.items()
-            if each.count or each.baseline
-        }
-
-
-class Counted(NamedTuple):
-    """What one event adds to the counts of its intent topics."""
-
-    topics: tuple[str, ...]
-    """Sorted: surges that one event starts are announced in this order."""
-    day: int
-    amount: int
-
-
-Cause: TypeAlias = Event | None
-"""The causing event; None for a due instant."""
+from scoring.scores import scores_at
+from scoring.surge import all_windows, complete_weeks, count, counted_in_window, forget_topics
 
 
 def advance(state: AccountState, live: Live, time: float, rules: Rules) -> None:
     """Move the instant to *time*, evaluating the due instants up to it first."""
-    assert state.instant is not None
-    if utc_day(time) != utc_day(state.instant) or _falls_below(state, time, rules):
+    instant = state.instant
+    assert instant is not None
+    factor = exp2((instant - time) / rules.half_life_seconds)
+    falls = state.engaged and state.minutes * factor < rules.model.funnel.disengaged_minutes
+    if falls or time // SECONDS_PER_DAY != instant // SECONDS_PER_DAY:
         walk(state, live, time, rules)
-    _move_instant(state, time, rules)
+        pass_midnights(state, live, time, rules)
+        _move_instant(state, time, rules)
+    elif time > instant:
+        state.minutes *= factor
+        state.instant = time
 
 
 def walk(state: AccountState, live: Live, until: float, rules: Rules) -> None:
     """Evaluate the due instants up to *until*; the instant ends at the last of them."""
-    while (due := next_transition(state, rules)) is not None and due <= until:
+    while (due := next_due(state, rules)) is not None and due <= until:
+        since = state.instant
+        assert since is not None
+        pass_midnights(state, live, due, rules)
         _move_instant(state, due, rules)
         decide_engaged(state, live, rules, None)
         _refresh(state, live, rules)
-        _decide_surges(state, live, None)
-
-
-def walk_due(state: AccountState, live: Live, until: float, rules: Rules) -> None:
-    """Evaluate the due instants of the queue up to *until*, midnights of customers included."""
-    walk(state, live, until, rules)
-    if state.instant is not None and _watched(state):
-        midnight = utc_day(until) * SECONDS_PER_DAY
-        if midnight > state.instant:
-            _move_instant(state, midnight, rules)
+        _decide_surges(state, live, rules, None)
+        look_for_cooling(state, live, rules)
+        if live.raised:
+            before = scored(scores_at(state, since, rules))
+            tell(state, live, rules, before=lambda *_, b=before: b, cause=None, time=due)
 
 
 def next_transition(state: AccountState, rules: Rules) -> float | None:
@@ -120,7 +60,7 @@ def next_transition(state: AccountState, rules: Rules) -> float | None:
     candidates = []
     if state.engaged:
         candidates.append(_falls_at(state, rules))
-    if state.surging or _counted_this_week(state, rules):
+    if state.surging or counted_in_window(state, utc_day(state.instant), rules.model.surge):
         candidates.append(_next_midnight(state.instant))
     return min(candidates, default=None)
 
@@ -129,10 +69,10 @@ def next_due(state: AccountState, rules: Rules) -> float | None:
     """Return when the account must be looked at again though nothing happens.
 
     Besides possible transitions, customers and accounts with an open opportunity are looked
-    at every UTC midnight.
+    at every UTC midnight: their relationship may have cooled.
     """
     due = next_transition(state, rules)
-    if state.instant is not None and _watched(state):
+    if state.instant is not None and watched(state):
         midnight = _next_midnight(state.instant)
         due = midnight if due is None else min(due, midnight)
     return due
@@ -158,16 +98,17 @@ def decide_engaged(state: AccountState, live: Live, rules: Rules, cause: Cause) 
     elif state.minutes < funnel.engaged_minutes:
         return
     state.engaged = not state.engaged
-    decide_stage(state, live, cause)
+    decide_stage(state, live, rules, cause)
 
 
-def decide_stage(state: AccountState, live: Live, cause: Cause) -> None:
+def decide_stage(state: AccountState, live: Live, rules: Rules, cause: Cause) -> None:
     """Place the account in its deepest stage, announcing a move."""
     stage = stage_of(state)
     if stage != state.stage:
         move = f"{state.stage or NO_STAGE}>{stage or NO_STAGE}"
         state.stage = stage
         _announce(state, live, "stage_changed", move, cause)
+        stage_moved(state, live, move, rules)
 
 
 def count_topics(
@@ -175,62 +116,68 @@ def count_topics(
 ) -> None:
     """Count the event for each of its topics, and decide the surges that this touches."""
     model = rules.model.surge
-    if state.first_counted_day is None or counted.day < state.first_counted_day:
-        state.first_counted_day = counted.day
+    topics, counted_day, amount = counted
+    if state.first_counted_day is None or counted_day < state.first_counted_day:
+        state.first_counted_day = counted_day
         live.day = None  # every topic's usual changes with the length of history
-    for topic in counted.topics:
-        count(state, topic, counted.day, amount=counted.amount, model=model)
+    for topic in topics:
+        count(state, topic, counted_day, amount=amount, model=model)
     if len(state.counts) > model.max_topics:
         assert state.instant is not None
         forget_topics(state, utc_day(state.instant), model)
         live.day = None
     if _refresh(state, live, rules):
-        _decide_surges(state, live, cause)
+        _decide_surges(state, live, rules, cause)
         return
-    for topic in counted.topics:
-        _add_to_window(live, topic, counted, rules)
-        _decide_surge(state, live, topic, cause)
-
-
-def _add_to_window(live: Live, topic: str, counted: Counted, rules: Rules) -> None:
-    model = rules.model.surge
-    window = live.windows.get(topic)
-    if window is None:
-        start, end = rules.thresholds(0, live.weeks)
-        window = live.windows[topic] = TopicWindow(0, 0, start, end)
     assert live.day is not None
-    age = live.day - counted.day
-    if age < model.window_days:
-        window.count += counted.amount
-    elif age < model.window_days + model.baseline_days:
-        window.baseline += counted.amount
-        window.start, window.end = rules.thresholds(window.baseline, live.weeks)
+    age = live.day - counted_day
+    for topic in topics:
+        window = live.windows.get(topic)
+        if window is None:
+            start, end = rules.thresholds(0, live.weeks)
+            window = live.windows[topic] = TopicWindow(0, 0, start, end)
+        window.score = None
+        if age < model.window_days:
+            window.count += amount
+        elif age < model.window_days + model.baseline_days:
+            window.baseline += amount
+        # A longer baseline only raises the thresholds: below an old one nothing can start.
+        if window.count >= window.start or topic in state.surging:
+            window.start, window.end = rules.thresholds(window.baseline, live.weeks)
+            _decide_surge(state, live, topic, rules, cause)
+
+
+def recount_topics(state: AccountState, live: Live, rules: Rules, cause: Cause) -> None:
+    """Decide every topic's surge after its counts were changed by more than one event."""
+    if len(state.counts) > rules.model.surge.max_topics:
+        assert state.instant is not None
+        forget_topics(state, utc_day(state.instant), rules.model.surge)
+    live.day = None
+    _refresh(state, live, rules)
+    _decide_surges(state, live, rules, cause)
 
 
 def _refresh(state: AccountState, live: Live, rules: Rules) -> bool:
     """Recompute the windows when they are of another day; tell whether they were."""
     assert state.instant is not None
-    day = utc_day(state.instant)
+    day = int(state.instant // SECONDS_PER_DAY)
     if live.day == day:
         return False
     model = rules.model.surge
-    live.day, live.weeks, live.windows = (
-        day,
-        complete_weeks(state.first_counted_day, day, model),
-        {},
-    )
-    for topic in state.counts:
-        x, baseline, weeks = window_of(state, topic, day, model)
-        live.windows[topic] = TopicWindow(x, baseline, *rules.thresholds(baseline, weeks))
+    live.day, live.weeks = day, complete_weeks(state.first_counted_day, day, model)
+    live.windows = {
+        topic: TopicWindow(x, baseline, *rules.thresholds(baseline, weeks))
+        for topic, (x, baseline, weeks) in all_windows(state, day, model).items()
+    }
     return True
 
 
-def _decide_surges(state: AccountState, live: Live, cause: Cause) -> None:
+def _decide_surges(state: AccountState, live: Live, rules: Rules, cause: Cause) -> None:
     for topic in sorted({*live.windows, *state.surging}):
-        _decide_surge(state, live, topic, cause)
+        _decide_surge(state, live, topic, rules, cause)
 
 
-def _decide_surge(state: AccountState, live: Live, topic: str, cause: Cause) -> None:
+def _decide_surge(state: AccountState, live: Live, topic: str, rules: Rules, cause: Cause) -> None:
     window = live.windows.get(topic)
     x = 0 if window is None else window.count
     if topic in state.surging:
@@ -240,18 +187,15 @@ def _decide_surge(state: AccountState, live: Live, topic: str, cause: Cause) -> 
     elif window is not None and x >= window.start:
         state.surging = sorted([*state.surging, topic])
         _announce(state, live, "surge_started", topic, cause)
+        surge_began(state, live, topic, rules)
 
 
 def _announce(state: AccountState, live: Live, rule: str, subject: str, cause: Cause) -> None:
     assert state.instant is not None
-    why = (
-        f"due\x1f{state.instant * 1000:.0f}"
-        if cause is None
-        else f"event\x1f{cause['source']}\x1f{cause['id']}"
+    id_ = reproducible_id(
+        rule, subject, account_id=state.account_id, cause=cause, instant=state.instant
     )
-    text = f"{rule}\x1f{state.account_id}\x1f{subject}\x1f{why}"
-    digest = xxh3_128_hexdigest(text.encode("utf-8", "surrogatepass"))
-    live.announced.append(Transition(digest, rule, subject, state.instant))
+    live.announced.append(Transition(id_, rule, subject, state.instant))
 
 
 def _move_instant(state: AccountState, time: float, rules: Rules) -> None:
@@ -262,14 +206,6 @@ def _move_instant(state: AccountState, time: float, rules: Rules) -> None:
         state.instant = time
 
 
-def _falls_below(state: AccountState, time: float, rules: Rules) -> bool:
-    if not state.engaged:
-        return False
-    assert state.instant is not None
-    factor = exp2((state.instant - time) / rules.half_life_seconds)
-    return state.minutes * factor < rules.model.funnel.disengaged_minutes
-
-
 def _falls_at(state: AccountState, rules: Rules) -> float:
     """Return when the minutes are below the engaged stage's lower bound.
 
@@ -278,19 +214,6 @@ def _falls_at(state: AccountState, rules: Rules) -> float:
     assert state.instant is not None
     ratio = max(state.minutes / rules.model.funnel.disengaged_minutes, 1.0)
     return state.instant + rules.half_life_seconds * (log2(ratio) + 1e-9)
-
-
-def _counted_this_week(state: AccountState, rules: Rules) -> bool:
-    series = state.counts.get(ANY_TOPIC)
-    if series is None:
-        return False
-    assert state.instant is not None
-    first = utc_day(state.instant) - rules.model.surge.window_days + 1
-    return any(series[max(first - series[0], 0) + 1 :])
-
-
-def _watched(state: AccountState) -> bool:
-    return is_customer(state) or has_open_opportunity(state)
 
 
 def _next_midnight(time: float) -> float:

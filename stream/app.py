@@ -12,14 +12,20 @@ from scoring.rules import Rules
 from stream.agents import score_events
 from stream.backoff import Backoff
 from stream.committer import Outside
+from stream.directory import Directory
+from stream.finding import AccountFinder
 from stream.kafka_log import ConsumerLog
+from stream.kafka_security import client_arguments, faust_credentials
 from stream.metrics import WorkerMetrics
+from stream.networks import open_networks
 from stream.outputs import Outputs
 from stream.ownership import Ownership
+from stream.redis_access import open_store
 from stream.scorer import Scorer
 from stream.settings import Settings
 from stream.state_store import RedisStore
 from stream.topics import INPUTS
+from stream.tracing import Tracing, open_tracing
 from stream.transport import MicroBatches, MicroBatchTransport
 
 log = logging.getLogger("surgeline.worker")
@@ -46,6 +52,7 @@ class WorkerApp:
     metrics: WorkerMetrics
     redis_backoff: Backoff
     kafka_backoff: Backoff
+    tracing: Tracing
 
 
 def create_app(settings: Settings, model: ScoringModel, *, partitions: int) -> WorkerApp:
@@ -57,24 +64,33 @@ def create_app(settings: Settings, model: ScoringModel, *, partitions: int) -> W
     metrics = WorkerMetrics()
     redis_backoff = Backoff(log.warning, name="Redis")
     kafka_backoff = Backoff(log.warning, name="Kafka")
-    store = RedisStore(settings.redis_url)
+    store = open_store(settings)
     producer = _producer(settings)
     outputs = Outputs(producer, prefix=settings.topic_prefix, backoff=kafka_backoff)
-    outside = Outside(store, outputs, metrics, redis_backoff)
-    scorer = Scorer(settings, Rules.of(model), partitions=partitions, outside=outside)
-    ownership = Ownership(
-        settings, INPUTS, scorer=scorer, outside=outside, kafka_log=ConsumerLog(app, settings)
+    finder = AccountFinder(
+        Directory(store),
+        model.resolution,
+        look_up=open_networks(settings.networks),
+        backoff=redis_backoff,
     )
+    tracing = open_tracing(settings, process="worker")
+    outside = Outside(store, outputs, metrics, redis_backoff, tracing.span, finder)
+    scorer = Scorer(settings, Rules.of(model), partitions=partitions, outside=outside)
+    kafka_log = ConsumerLog(app, settings, backoff=kafka_backoff)
+    ownership = Ownership(settings, INPUTS, scorer=scorer, outside=outside, kafka_log=kafka_log)
     app.transport = MicroBatchTransport(app.conf.broker_consumer, app, progress=ownership)
     score_events(app, [settings.topic_prefix + topic for topic in INPUTS], ownership)
     metrics.watch_lag(settings.group, ownership.lag)
-    return WorkerApp(app, ownership, store, producer, metrics, redis_backoff, kafka_backoff)
+    return WorkerApp(
+        app, ownership, store, producer, metrics, redis_backoff, kafka_backoff, tracing
+    )
 
 
 def _faust_app(settings: Settings) -> Any:
     return ScoringApp(
         settings.group,
         broker=[f"kafka://{broker}" for broker in settings.brokers],
+        broker_credentials=faust_credentials(settings),
         # Where reading starts is decided by the fence; Kafka must never choose for itself.
         consumer_auto_offset_reset="none",
         ConsumerScheduler=MicroBatches,
@@ -83,7 +99,7 @@ def _faust_app(settings: Settings) -> Any:
         broker_commit_interval=1.0,
         broker_session_timeout=settings.session_seconds,
         broker_rebalance_timeout=settings.session_seconds,
-        broker_heartbeat_interval=settings.session_seconds / 6,
+        broker_heartbeat_interval=settings.session_seconds / 20,
         broker_request_timeout=max(40.0, settings.session_seconds),
         broker_max_poll_interval=300.0,
         # The leader topic and election serve timers on one node; there are none.
@@ -97,7 +113,7 @@ def _faust_app(settings: Settings) -> Any:
 
 def _producer(settings: Settings) -> AIOKafkaProducer:
     return AIOKafkaProducer(
-        bootstrap_servers=settings.brokers,
+        **client_arguments(settings),
         client_id=f"{settings.group}-worker",
         acks="all",
         linger_ms=0,

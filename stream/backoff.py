@@ -33,7 +33,7 @@ class Backoff:
 
     async def wait(self, error: Unreachable) -> None:
         """Wait after a failed attempt."""
-        if not self._failures:
+        if not self.away:
             self._say(f"{error} Waiting for it; nothing is lost.")
         self._failures += 1
         await asyncio.sleep(_pause(self._failures))
@@ -62,21 +62,22 @@ class Backoff:
 
     def _enter(self, error: Unreachable, failures: int) -> None:
         if failures == 1:
-            if not self._callers:
+            if not self.away:
                 self._say(f"{error} Waiting for it; nothing is lost.")
             self._callers += 1
 
     def _leave(self, failures: int) -> None:
         if failures:
             self._callers -= 1
-            if not self._callers:
+            if not self.away:
                 self._say(f"{self._name} is back.")
 
     def succeeded(self) -> None:
         """Note that an attempt succeeded."""
         if self._failures:
             self._failures = 0
-            self._say(f"{self._name} is back.")
+            if not self.away:
+                self._say(f"{self._name} is back.")
 
 
 def _pause(failures: int) -> float:

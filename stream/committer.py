@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from typing import Final
 
 from stream.backoff import Backoff
+from stream.finding import AccountFinder
 from stream.metrics import WorkerMetrics
-from stream.outputs import Outputs
+from stream.outputs import Outputs, announced_accounts
 from stream.shard import Shard, Unit
 from stream.state_store import Answer, StateStore
+from stream.tracing import Span, no_span
 
 ANNOUNCED_AT_ONCE: Final = 64
 SURE_SECONDS: Final = 0.5
@@ -28,6 +30,9 @@ class Outside:
     metrics: WorkerMetrics
     backoff: Backoff
     """For Redis; outputs wait for Kafka by themselves."""
+    span: Span = no_span
+    finder: AccountFinder | None = None
+    """Who looks up whose the events are that name no account; None: they are nobody's."""
 
 
 class Committer:
@@ -42,6 +47,7 @@ class Committer:
         self._outputs = outside.outputs
         self._metrics = outside.metrics
         self._backoff = outside.backoff
+        self._span = outside.span
         self._settled = settled
         self._changed = asyncio.Event()
         self._announcing = False
@@ -83,10 +89,15 @@ class Committer:
         await self._changed.wait()
 
     def stop(self) -> None:
-        """Give the shard up: commit nothing more and acknowledge what waits."""
+        """Give the shard up: commit nothing more and acknowledge what waits.
+
+        What is on its way to Kafka cannot be called back, and is seen to the end.
+        """
         self.shard.lost = True
-        for task in self._tasks:
-            task.cancel()
+        committing, announcing = self._tasks
+        committing.cancel()
+        if not self._announcing:
+            announcing.cancel()
         for event in self.shard.open.events:
             event.ack()
         self.shard.open.events.clear()
@@ -102,7 +113,8 @@ class Committer:
         while not self.shard.lost:
             unit = await self.shard.units.get()
             try:
-                await self._commit(unit)
+                with self._span("commit", shard=self.shard.number, records=unit.records):
+                    await self._commit(unit)
             finally:
                 self._acknowledge(unit)
                 self._changed.set()
@@ -120,14 +132,16 @@ class Committer:
 
     async def _answer(self, unit: Unit) -> Answer:
         async def commit() -> Answer:
+            asked_at = time.monotonic()
             with self._metrics.commit_seconds.time():
-                return await self._store.commit(unit.commit)
+                answer = await self._store.commit(unit.commit)
+            self._owned_at = asked_at  # not now: the answer may have lain here for long
+            return answer
 
         return await self._backoff.answered(commit)
 
     def _note(self, unit: Unit) -> None:
         shard = self.shard
-        self._owned_at = time.monotonic()
         shard.committed_seq = unit.seq
         shard.committed.update({topic: offset for topic, _, offset in unit.commit.offsets})
         if unit.commit.announcement is not None:
@@ -137,6 +151,10 @@ class Committer:
         self._metrics.count_events(unit.outcomes)
         for rule, count in unit.rules.items():
             self._metrics.transitions.labels(rule).inc(count)
+        for (rule, severity), count in unit.alerts.items():
+            self._metrics.alerts.labels(rule, severity).inc(count)
+        for reason, count in unit.noise.items():
+            self._metrics.noise.labels(reason).inc(count)
 
     def _acknowledge(self, unit: Unit) -> None:
         # Also of a lost shard: Kafka's offsets are for monitors, the fence alone is believed.
@@ -144,12 +162,13 @@ class Committer:
             event.ack()
 
     async def _announce_all(self) -> None:
-        while True:
+        while not self.shard.lost:
             entries = [await self.shard.outbox.get()]
             self._announcing = True
             while not self.shard.outbox.empty() and len(entries) < ANNOUNCED_AT_ONCE:
                 entries.append(self.shard.outbox.get_nowait())
-            await self._announce(entries)
+            with self._span("announce", shard=self.shard.number, commits=len(entries)):
+                await self._announce(entries)
             self._announcing = False
             self._changed.set()
 
@@ -162,4 +181,16 @@ class Committer:
             entries = [entry for entry in entries if entry[0] in waiting]
         seqs = [seq for seq, _ in entries]
         await self._outputs.announce(number, [entry for _, entry in entries])
-        await self._backoff.answered(lambda: self._store.announced(number, seqs))
+        removed = await self._backoff.answered(lambda: self._store.announced(number, seqs))
+        if removed < len(seqs):
+            await self._announced_too_late(entries)
+
+    async def _announced_too_late(self, entries: list[tuple[int, bytes]]) -> None:
+        """Have the accounts of *entries* announced once more, by whoever owns the shard now.
+
+        Somebody else announced them while these were on their way to Kafka, and may have
+        announced newer scores since: the newest must be the last.
+        """
+        number = self.shard.number
+        accounts = sorted({name for _, entry in entries for name in announced_accounts(entry)})
+        await self._backoff.answered(lambda: self._store.look_again(number, accounts))

@@ -1,8 +1,8 @@
 """Decoding: the records of a micro-batch, each validated alone."""
 
 from collections.abc import Callable
-from typing import NamedTuple
 
+import msgspec
 from pydantic_core import ValidationError
 
 from scoring.errors import BadRecord, Reason
@@ -10,8 +10,10 @@ from scoring.events import TOPIC_TYPES, Decoder, Event, bad_record, check_event,
 from stream.transport import Record
 
 
-class Decoded(NamedTuple):
+class Decoded(msgspec.Struct, frozen=True, gc=False):
     """One record after validation: an event, or the reason why it is none."""
+
+    # One for each record: msgspec makes them in a third of the time that named tuples take.
 
     record: Record
     event: Event | None

@@ -152,6 +152,16 @@ def find_redis() -> str:
     )
 
 
+def is_free(port: int) -> bool:
+    """Tell whether *port* can be listened on, on loopback."""
+    with socket.socket() as probe:
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
 def free_port() -> int:
     """Return a loopback port that nobody listens on at this moment.
 
@@ -160,8 +170,7 @@ def free_port() -> int:
     """
     while True:
         port = FIRST_PORT + secrets.randbelow(LAST_PORT - FIRST_PORT + 1)
-        with contextlib.suppress(OSError), socket.socket() as probe:
-            probe.bind((LOOPBACK, port))
+        if is_free(port):
             return port
 
 

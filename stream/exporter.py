@@ -1,6 +1,6 @@
 """The exporter: what Redis holds of the funnel, as Prometheus metrics, read at every scrape.
 
-It keeps nothing between scrapes and writes nothing, so it may start before the first worker,
+The KPIs beside it are computed in the background (`stream.kpi_exporting`). It writes nothing, so it may start before the first worker,
 and as many of it as one likes.
 """
 
@@ -24,7 +24,11 @@ from redis.retry import Retry
 
 from scoring.funnel import STAGES
 from scoring.model import ScoringModel
-from stream.errors import RefusedStart
+from stream.errors import RefusedStart, said
+from stream.kpi_exporting import KpiCollector
+from stream.listening import web_address, write_port
+from stream.redis_access import access_arguments, refusal_of
+from stream.redis_metrics import RedisFigures
 from stream.settings import Settings
 from stream.state_store import META, shard_prefix
 from stream.version import installed_version
@@ -32,6 +36,7 @@ from stream.version import installed_version
 log = logging.getLogger(__name__)
 
 REDIS_SECONDS: Final = 2.0
+SIGNAL_SECONDS: Final = 0.5
 NO_TIER: Final = "none"
 
 Respond = Callable[..., Any]
@@ -47,6 +52,7 @@ class FunnelCollector(Collector):
     def __init__(self, client: "redis.Redis", *, version: str, model: ScoringModel) -> None:
         self._redis = client
         self._info = {"version": version, "model": model.name, "digest": model.digest}
+        self._figures = RedisFigures(client)
         self._down = False
 
     def collect(self) -> Iterator[Metric]:
@@ -67,6 +73,7 @@ class FunnelCollector(Collector):
         yield info
         if counts is not None:
             yield from _business(counts)
+            yield from self._figures.collect()
 
     def _counts(self) -> dict[str, int] | None:
         """Return the funnel counters summed over shards, None while Redis is away."""
@@ -74,7 +81,7 @@ class FunnelCollector(Collector):
             counts = self._read()
         except (redis.RedisError, OSError) as error:
             if not self._down:
-                log.warning("Redis does not answer (%s).", _short(error))
+                log.warning("Redis does not answer (%s).", said(error))
             self._down = True
             return None
         if self._down:
@@ -148,40 +155,59 @@ def run_exporter(settings: Settings, model: ScoringModel, *, port_file: Path | N
     """Serve until SIGINT or SIGTERM.
 
     Prints where it listens, and writes the port to *port_file*. Raises RefusedStart when it
-    cannot listen there. To be called in the main thread.
+    cannot listen there, or when Redis does not let it in. To be called in the main thread.
     """
     client = redis.Redis.from_url(
         settings.redis_url,
         socket_timeout=REDIS_SECONDS,
         socket_connect_timeout=REDIS_SECONDS,
+        **access_arguments(settings),
         # Once more, for a connection that a restarted Redis has closed; never after a timeout.
         retry=Retry(NoBackoff(), 1, supported_errors=(redis.ConnectionError,)),
     )
+    _require_access(client)
     registry = CollectorRegistry()
     registry.register(FunnelCollector(client, version=installed_version(), model=model))
+    kpis = KpiCollector(settings)
+    registry.register(kpis)
     server = _listening(settings, exporter_app(registry))
     stopped = threading.Event()
     for each in (signal.SIGINT, signal.SIGTERM):
         signal.signal(each, lambda *_: stopped.set())
     serving = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.1})
     serving.start()
+    kpis.start()
     try:
         _announce(settings.http_host, server.server_address[1], port_file)
-        stopped.wait()
+        # A signal that the system hands to another thread does not wake this one by itself.
+        while not stopped.wait(SIGNAL_SECONDS):
+            pass
     finally:
+        kpis.stop()
         server.shutdown()
         serving.join()
         server.server_close()
         client.close()
 
 
+def _require_access(client: "redis.Redis") -> None:
+    """Raise RefusedStart when Redis does not let us in; it may well be away at the start."""
+    try:
+        client.hexists(META, "partitions")
+    except redis.exceptions.NoPermissionError as error:
+        raise RefusedStart(
+            f"Redis does not allow this user to read {META}: it must have the access rules of the "
+            "exporter (deploy/redis/users.acl.example)."
+        ) from error
+    except (redis.RedisError, OSError) as error:
+        refusal = refusal_of(error)
+        if refusal is not None:
+            raise refusal from error
+
+
 def _announce(host: str, port: Any, port_file: Path | None) -> None:
-    if port_file is not None:  # whole or not at all: somebody polls for it
-        written = port_file.with_name(f"{port_file.name}.new")
-        written.write_text(str(port), encoding="utf-8")
-        written.replace(port_file)
-    shown = f"[{host}]" if ":" in host else host
-    log.info("Exporter serves metrics at http://%s:%s/metrics.", shown, port)
+    write_port(port, port_file)
+    log.info("Exporter serves metrics at %s/metrics.", web_address(host, port))
 
 
 class _Server(ThreadingMixIn, WSGIServer):
@@ -219,7 +245,3 @@ def _listening(settings: Settings, app: App) -> WSGIServer:
         raise RefusedStart(
             f"SURGELINE_EXPORTER_PORT={port}: cannot listen on {host} ({error.strerror or error})."
         ) from error
-
-
-def _short(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]

@@ -1,11 +1,18 @@
-"""The worker's HTTP endpoint: metrics, liveness and readiness that tell the truth."""
+"""The HTTP endpoint of worker and notifier: metrics, liveness and readiness that tell the truth."""
 
+import logging
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+from stream.errors import RefusedStart
+from stream.listening import web_address, write_port
+
+log = logging.getLogger(__name__)
 
 Check = Callable[[], str | None]
 """Returns what is wrong in one sentence, None when nothing is."""
@@ -20,6 +27,22 @@ class HealthServer:
         self._ready = ready
         self._started = time.monotonic()
         self._runner: web.AppRunner | None = None
+
+    async def listen(
+        self, process: str, host: str, port: int, port_file: Path | None = None
+    ) -> None:
+        """Listen for *process* (``worker``), and tell where: in the log and in *port_file*.
+
+        Raises RefusedStart, naming the variable, when the port cannot be had.
+        """
+        try:
+            chosen = await self.start(host, port)
+        except OSError as error:
+            raise RefusedStart(
+                f"SURGELINE_{process.upper()}_PORT={port}: cannot listen ({error.strerror})."
+            ) from error
+        write_port(chosen, port_file)
+        log.info("%s serves metrics at %s/metrics.", process.title(), web_address(host, chosen))
 
     async def start(self, host: str, port: int) -> int:
         """Listen and return the port, which is a free one when *port* is 0."""

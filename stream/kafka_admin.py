@@ -5,7 +5,7 @@ Topic names are those of Kafka, prefix included, unless it says otherwise.
 
 import asyncio
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, Final, TypeVar
 
@@ -14,8 +14,10 @@ from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import (
     CoordinatorLoadInProgressError,
     CoordinatorNotAvailableError,
+    GroupAuthorizationFailedError,
     InvalidConfigurationError,
     InvalidReplicationFactorError,
+    KafkaConnectionError,
     KafkaError,
     NotCoordinatorError,
     TopicAlreadyExistsError,
@@ -24,6 +26,8 @@ from aiokafka.errors import (
 from aiokafka.structs import TopicPartition
 
 from stream.errors import RefusedStart, Unreachable
+from stream.kafka_security import NOT_ALLOWED, check_access, client_arguments, denied
+from stream.offset_ranges import offset_ranges
 from stream.settings import Settings
 from stream.topics import ALERTS, INPUTS, SCORE_CHANGES, TopicSpec, topic_specs
 
@@ -95,7 +99,7 @@ async def committed_offsets(
     wanted = {(topic, number) for topic in topics for number in range(partitions)}
     asked = [TopicPartition(*each) for each in sorted(wanted)]
     async with admin_client(settings) as admin:
-        found = await _from_coordinator(
+        found = await from_coordinator(
             lambda: admin.list_consumer_group_offsets(settings.group, partitions=asked)
         )
     offsets = {(tp.topic, tp.partition): each.offset for tp, each in found.items()}
@@ -108,30 +112,38 @@ async def log_ranges(
     """Return (topic, partition) -> (oldest offset, next offset) of the log."""
     tps = [TopicPartition(topic, number) for topic in topics for number in range(partitions)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=settings.brokers,
+        **client_arguments(settings),
         request_timeout_ms=int(REQUEST_SECONDS * 1_000),
         enable_auto_commit=False,
     )
-    with _Unreachable(settings):
+    async with Reached(settings):
         try:
             await consumer.start()
-            begins = await consumer.beginning_offsets(tps)
-            ends = await consumer.end_offsets(tps)
+            found = await offset_ranges(consumer, tps)
         finally:
             await consumer.stop()
-    return {(tp.topic, tp.partition): (begins[tp], ends[tp]) for tp in tps}
+    return {(tp.topic, tp.partition): range_ for tp, range_ in found.items()}
 
 
 async def group_members(settings: Settings) -> int | None:
     """Return how many workers are in the consumer group, None where the broker cannot say."""
     async with admin_client(settings) as admin:
         try:
-            answers = await _from_coordinator(
+            answers = await from_coordinator(
                 lambda: admin.describe_consumer_groups([settings.group])
             )
             groups = [group for answer in answers for group in answer.to_object()["groups"]]
+            if any(each["error_code"] == GroupAuthorizationFailedError.errno for each in groups):
+                raise denied(settings, GroupAuthorizationFailedError())
+        except GroupAuthorizationFailedError:
+            raise
         except (KafkaError, TimeoutError, OSError):
             return None
+    return working_members(groups)
+
+
+def working_members(groups: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return how many members the described *groups* have, None where that cannot be told."""
     if not groups or any(group["error_code"] for group in groups):
         return None
     members = [member for group in groups for member in group["members"]]
@@ -159,7 +171,8 @@ def _agreed(counts: Mapping[str, int], settings: Settings) -> int | None:
         if agreed is not None and counts.get(name, agreed) < agreed:
             raise RefusedStart(
                 f"Topic {settings.topic_prefix}{name} has {counts[name]} partitions and the input "
-                f"topics have {agreed}: it needs as many. Add partitions to it."
+                f"topics have {agreed}: it needs as many. Add partitions to it if scores are new; "
+                "stored ones want the number of partitions that they were made with."
             )
     return agreed
 
@@ -168,11 +181,11 @@ def _agreed(counts: Mapping[str, int], settings: Settings) -> int | None:
 async def admin_client(settings: Settings) -> AsyncIterator[Any]:
     """Open an admin client; within, what says that Kafka is away is raised as Unreachable."""
     admin: Any = AIOKafkaAdminClient(  # Any: its types are incomplete
-        bootstrap_servers=settings.brokers,
+        **client_arguments(settings),
         client_id=f"{settings.group}-admin",
         request_timeout_ms=int(REQUEST_SECONDS * 1_000),
     )
-    with _Unreachable(settings):
+    async with Reached(settings):
         try:
             await admin.start()
             yield admin
@@ -180,19 +193,25 @@ async def admin_client(settings: Settings) -> AsyncIterator[Any]:
             await admin.close()
 
 
-class _Unreachable:
-    """Turns what Kafka's client raises while Kafka is away into Unreachable."""
+class Reached:
+    """Turns what Kafka's client raises into Unreachable, or RefusedStart where waiting is vain."""
 
     def __init__(self, settings: Settings) -> None:
-        self._brokers = settings.kafka_url
+        self._settings = settings
 
-    def __enter__(self) -> None:
+    async def __aenter__(self) -> None:
         """Begin."""
 
-    def __exit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
+    async def __aexit__(self, _kind: object, error: BaseException | None, _trace: object) -> None:
         """Translate."""
+        if isinstance(error, NOT_ALLOWED):
+            raise denied(self._settings, error) from error
         if isinstance(error, KafkaError | TimeoutError | OSError):
-            raise Unreachable(f"Kafka at {self._brokers} does not answer{_why(error)}.") from error
+            why = _why(error)
+            if isinstance(error, KafkaConnectionError):
+                why = await check_access(self._settings) or why
+            brokers = self._settings.kafka_url
+            raise Unreachable(f"Kafka at {brokers} does not answer{why}.") from error
 
 
 def _why(error: BaseException) -> str:
@@ -248,6 +267,12 @@ async def _create(admin: Any, specs: list[TopicSpec], partitions: int, settings:
             raise RefusedStart(
                 f"SURGELINE_REPLICATION={settings.replication}: Kafka has fewer brokers than that."
             )
+        if isinstance(error, NOT_ALLOWED):
+            raise RefusedStart(
+                f"Kafka shows no topic {settings.topic_prefix}{name} and does not allow us to "
+                "create it: run `surgeline topics --create` as a user who may "
+                "(deploy/kafka/acls.sh), or let this one describe it."
+            )
         if not isinstance(error, TopicAlreadyExistsError):  # else another worker was faster
             raise RefusedStart(f"Kafka refuses to create {settings.topic_prefix}{name}: {error}.")
 
@@ -290,7 +315,7 @@ async def _shown(admin: Any, specs: list[TopicSpec], settings: Settings) -> dict
         await asyncio.sleep(POLL_SECONDS)
 
 
-async def _from_coordinator(ask: Callable[[], Awaitable[T]]) -> T:
+async def from_coordinator(ask: Callable[[], Awaitable[T]]) -> T:
     """Return what the group's coordinator answers, waiting while one is being found."""
     loop = asyncio.get_running_loop()
     give_up_at = loop.time() + COORDINATOR_SECONDS

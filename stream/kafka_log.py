@@ -6,9 +6,14 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer
+from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 from faust.types import TP
 
+from stream.backoff import Backoff
+from stream.errors import Unreachable, said
+from stream.kafka_security import NOT_ALLOWED, client_arguments
+from stream.offset_ranges import offset_ranges
 from stream.settings import Settings
 
 log = logging.getLogger(__name__)
@@ -19,9 +24,10 @@ PROBE_SECONDS: Final = 5.0
 class ConsumerLog:
     """The log as the consumer of *app* sees it; see `stream.ownership.Log`."""
 
-    def __init__(self, app: Any, settings: Settings) -> None:
+    def __init__(self, app: Any, settings: Settings, *, backoff: Backoff) -> None:
         self._app = app
         self._settings = settings
+        self._backoff = backoff
 
     @property
     def _thread(self) -> Any:
@@ -33,11 +39,18 @@ class ConsumerLog:
         Over a connection of its own: this is asked during an assignment, for whose end the
         consumer's thread waits before it stops, so asking that thread could wait for ever.
         """
+        return await self._backoff.answered(lambda: self._ranges(tps))
+
+    async def _ranges(self, tps: set[TP]) -> Mapping[TP, tuple[int, int]]:
         native = {tp: TopicPartition(tp.topic, tp.partition) for tp in tps}
-        async with self._reader() as reader:
-            begins = await reader.beginning_offsets(list(native.values()))
-            ends = await reader.end_offsets(list(native.values()))
-        return {tp: (begins[each], ends[each]) for tp, each in native.items()}
+        try:
+            async with self._reader() as reader:
+                found = await offset_ranges(reader, native.values())
+        except NOT_ALLOWED:
+            raise
+        except KafkaError as error:
+            raise Unreachable(f"Kafka does not tell its offsets ({said(error)}).") from error
+        return {tp: found[each] for tp, each in native.items()}
 
     async def has_record(self, tp: TP, offset: int) -> bool:
         """Tell whether a record at or after *offset* can be fetched.
@@ -56,7 +69,7 @@ class ConsumerLog:
 
     def _reader(self) -> AIOKafkaConsumer:
         """Return a consumer without a group, which starts and stops with its block."""
-        return AIOKafkaConsumer(bootstrap_servers=self._settings.brokers, enable_auto_commit=False)
+        return AIOKafkaConsumer(**client_arguments(self._settings), enable_auto_commit=False)
 
     def end(self, tp: TP) -> int | None:
         """Return the next offset as last heard of, None when never heard of."""

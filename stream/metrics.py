@@ -92,6 +92,14 @@ class WorkerMetrics:
         self.dead_letters = self._counter(
             "surgeline_dead_letters", "Records that break the contract, by reason.", "reason"
         )
+        self.resolved = self._counter(
+            "surgeline_resolved_events",
+            "Records that named no account and were given one, by the rule that found it.",
+            "by",
+        )
+        self.unresolved = self._counter(
+            "surgeline_unresolved_events", "Records that no account was found for, and why.", "why"
+        )
         self.refusals = self._counter(
             "surgeline_commits_refused", "Commits that the fence refused, by reason.", "reason"
         )
@@ -100,6 +108,12 @@ class WorkerMetrics:
         )
         self.transitions = self._counter(
             "surgeline_transitions", "Stage moves and surges announced, by rule.", "rule"
+        )
+        self.alerts = self._counter(
+            "surgeline_alerts", "Alerts raised, by rule and severity.", "rule", "severity"
+        )
+        self.noise = self._counter(
+            "surgeline_noise", "Events labelled as noise, which add nothing, by reason.", "reason"
         )
         self.commit_seconds = Histogram(
             "surgeline_commit_seconds",

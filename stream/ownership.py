@@ -15,7 +15,7 @@ from faust.types import TP
 
 from stream.committer import Committer, Outside
 from stream.errors import DataGone, FencedOff, RefusedStart
-from stream.scorer import Scorer, event_clock
+from stream.scorer import NEVER, Scorer, due_until, event_clock, lagging
 from stream.settings import Settings
 from stream.shard import Shard
 from stream.state_store import Answer
@@ -28,7 +28,13 @@ T = TypeVar("T")
 REFUSALS_ALLOWED: Final = 3
 FLUSHES_AHEAD: Final = 3
 BUSY_SECONDS: Final = 0.01
-CATCH_UP_FLUSHES: Final = 5
+CATCH_UP_FLUSHES: Final = 10
+CATCH_UP_SECONDS: Final = 3.0
+"""How long a unit of old records may grow, and how many flushes' worth of records it may hold."""
+DUE_PAUSE_SECONDS: Final = 5.0
+"""Time between two looks at the due instants of a shard that reads old records."""
+MESSAGE_BYTES: Final = 4 * 2**20
+"""Dead letters and re-keyed records that one unit holds in memory."""
 REVOKE_SECONDS: Final = 3.0
 """How long a revoke waits for commits; after it the records are left to the next owner."""
 
@@ -120,7 +126,10 @@ class Ownership:
                     "all workers of a group must read the same topics; stop all, then start all."
                 )
         self.release(assigned)
+        await self.require_scores()
         self._round += 1
+        if self._finishing.is_set():
+            return  # claiming now would only take the shards from their next owner
         shards = await asyncio.gather(*(self._claim_shard(number) for number in sorted(by_shard)))
         starts = await self._checked_starts(shards)
         self._starts = starts
@@ -228,7 +237,7 @@ class Ownership:
         if shard.lost:
             committer.stop()
             return
-        if self._finishing.is_set() or shard.open.records >= self._settings.flush_records:
+        if self._finishing.is_set() or self._is_full(shard):
             self.seal(shard)
         elif shard.number not in self._timers:
             self._start_timer(shard, self._settings.flush_seconds)
@@ -243,8 +252,7 @@ class Ownership:
         if shard.lost:
             return
         if self._settings.clock == "event":
-            ends = {t: self._log.end(self._tp(t, shard.number)) for t in self._topics}
-            shard.time = event_clock(shard, self._topics, ends)
+            shard.time = event_clock(shard, self._topics, self._ends(shard))
         unit = shard.seal(self._scorer.write, self.now(shard))
         if unit is not None:
             shard.units.put_nowait(unit)
@@ -252,8 +260,11 @@ class Ownership:
     def now(self, shard: Shard) -> float:
         """Return the evaluation time of the clock in force for *shard*, Unix seconds."""
         if self._settings.clock == "event":
-            return float("-inf") if shard.time is None else shard.time
+            return NEVER if shard.time is None else shard.time
         return time.time()
+
+    def _ends(self, shard: Shard) -> dict[str, int | None]:
+        return {t: self._log.end(self._tp(t, shard.number)) for t in self._topics}
 
     def _seal_by_timer(self, shard: Shard) -> None:
         self._timers.pop(shard.number, None)
@@ -263,6 +274,12 @@ class Ownership:
             self._start_timer(shard, BUSY_SECONDS)
         else:
             self.seal(shard)
+
+    def _is_full(self, shard: Shard) -> bool:
+        opened, enough = shard.open, self._settings.flush_records
+        if opened.message_bytes >= MESSAGE_BYTES or opened.records >= CATCH_UP_FLUSHES * enough:
+            return True
+        return opened.records >= enough and not self._catches_up(shard)
 
     def _catches_up(self, shard: Shard) -> bool:
         """Tell whether *shard* reads old records and its unit may still grow.
@@ -274,8 +291,7 @@ class Ownership:
             return False
         behind = time.time() - opened.stamps[-1] / 1_000
         age = time.monotonic() - opened.since
-        longest = CATCH_UP_FLUSHES * self._settings.flush_seconds
-        return behind > 2 * longest and age < longest
+        return behind > 2 * CATCH_UP_SECONDS and age < CATCH_UP_SECONDS
 
     def _start_timer(self, shard: Shard, seconds: float) -> None:
         self._timers[shard.number] = asyncio.get_running_loop().call_later(
@@ -290,11 +306,52 @@ class Ownership:
     async def evaluate_due(self) -> None:
         """Evaluate what is due by now in every shard."""
         for shard in self.shards:
-            now = self.now(shard)
-            if shard.lost or now == float("-inf"):
+            now, ends = self.now(shard), self._ends(shard)
+            if self._settings.clock == "wall":
+                now = due_until(shard, self._topics, ends, now)
+            if shard.lost or now == NEVER or self._looked_lately(shard, ends):
                 continue
             if await self._scorer.evaluate_due(shard, now, self.seal):
                 self.seal(shard)
+
+    def _looked_lately(self, shard: Shard, ends: Mapping[str, int | None]) -> bool:
+        """Tell whether due instants of *shard* may wait, and note when they may not.
+
+        Weeks pass in a minute of reading old records: looking at every midnight of every account
+        as it passes would be most of the work, and one look finds all that passed since.
+        """
+        now = time.monotonic()
+        if now < shard.look_again_at and lagging(shard, self._topics, ends):
+            return True
+        shard.look_again_at = now + DUE_PAUSE_SECONDS
+        return False
+
+    async def require_scores(self) -> None:
+        """Raise RefusedStart when Redis was emptied.
+
+        A claim would silently begin anew, and leave behind what no start takes.
+        """
+        meta = await self._answered(self._store.meta)
+        self._scorer.transfers.generation = meta.get("created_at", "")
+        if not meta:
+            raise RefusedStart(
+                "Redis was emptied while this worker was scoring. To rebuild the scores from "
+                "Kafka's log, run `surgeline reset --replay` or set "
+                "SURGELINE_ON_MISSING_STATE=replay."
+            )
+
+    async def check_fences(self) -> None:
+        """Give up the shards whose fence went back, to read again what Redis has forgotten.
+
+        Their next commits would be refused; but there need not be a next one for long.
+        """
+        known = {s.number: (s, s.committed_seq) for s in self.shards if not s.lost}
+        fences = await self._answered(lambda: self._store.fences(known))
+        for number, (shard, seq) in known.items():
+            if fences[number].seq < seq and not shard.lost:
+                log.warning("Redis has forgotten commits of shard %d; they are redone.", number)
+                shard.lost = True
+                self._on_answer(shard, Answer.REFUSED_SEQUENCE)
 
     def failure(self) -> BaseException | None:
         """Return the error that must end the process, None while all is well."""

@@ -8,16 +8,18 @@ from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlsplit
 
-from scoring.account import AccountState, decode_state
+from scoring.account import AccountState, decode_state, merged_into
 from scoring.funnel import STAGES
+from scoring.live import Live
 from scoring.report import account_report, newest_time, rfc3339
 from scoring.rules import Rules
-from scoring.transitions import Live, walk
+from scoring.transitions import walk
 from stream.errors import NotFound, RefusedReading
 from stream.model_file import read_model
+from stream.redis_access import let_in, open_store
 from stream.routing import shard_of
 from stream.settings import Settings
-from stream.state_store import FORMAT, RedisStore
+from stream.state_store import FORMAT, RedisStore, readable_format
 
 BOARD_MARGIN: Final = 4
 """How many times the accounts asked for are looked at first: boards age between commits."""
@@ -109,12 +111,12 @@ async def open_scores(settings: Settings) -> AsyncIterator[StoredScores]:
     """Open the stored scores for reading.
 
     Raises NotFound when Redis holds none, RefusedReading when they were made by another format
-    or scoring model, Unreachable while Redis is away.
+    or scoring model, RefusedStart when Redis does not let us in, Unreachable while it is away.
     """
     rules = Rules.of(read_model(settings.model))
-    store = RedisStore(settings.redis_url)
+    store = open_store(settings)
     try:
-        meta = await store.meta()
+        meta = await let_in(store.meta)
         _check_meta(meta, settings, digest=rules.model.digest)
         yield StoredScores(
             store, rules, int(meta["partitions"]), meta.get("clock", "wall"), time.time()
@@ -139,7 +141,7 @@ def _check_meta(meta: Mapping[str, str], settings: Settings, *, digest: str) -> 
             f"Redis at {redis_place(settings.redis_url)} holds no Surgeline scores yet: "
             "start a worker, or `surgeline demo`."
         )
-    if meta.get("format", str(FORMAT)) != str(FORMAT):
+    if not readable_format(meta.get("format", FORMAT)):
         raise RefusedReading(
             f"The stored scores have format {meta['format']} and this version reads format "
             f"{FORMAT}: use the version that wrote them, or `surgeline reset --replay`."
@@ -186,13 +188,16 @@ async def read_account(
 ) -> tuple[AccountState, float]:
     """Return the stored state of one account, and the time that reading it is as of.
 
-    Raises NotFound for an unknown account, and what `moment` raises.
+    Raises NotFound for an unknown account and one that was merged into another, and what `moment`
+    raises.
     """
     shard = shard_of(account_id, stored.partitions)
     (data,) = await stored.store.states(shard, [account_id])
     if data is None:
         raise NotFound(f"No account {account_id!r} is stored.")
     state = decode_state(data)
+    if (other := merged_into(state)) is not None:
+        raise NotFound(f"Account {account_id!r} was merged into {other!r}: ask for that one.")
     return state, await moment(stored, newest_of([state]), as_of)
 
 
@@ -278,6 +283,8 @@ async def _read(
     found, ahead = [], 0
     for data in states:
         state = decode_state(data)
+        if merged_into(state) is not None:
+            continue
         report = account_report(state, now, stored.rules)
         if wanted.takes(report):
             ahead += state.instant is not None and state.instant > now

@@ -11,7 +11,8 @@ from aiokafka import AIOKafkaProducer
 
 from scoring.errors import BadRecord, Reason
 from scoring.events import TYPE_TOPICS
-from stream.outputs import Message
+from stream.kafka_security import NOT_ALLOWED, client_arguments, denied
+from stream.outputs import Message, produce
 from stream.settings import Settings
 from stream.state_store import RedisStore
 from stream.topics import DEAD_LETTERS
@@ -74,9 +75,9 @@ def _dead(line: bytes, error: BadRecord) -> Message:
 
 @asynccontextmanager
 async def replay_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]:
-    """Yield a producer made for throughput."""
+    """Yield a producer made for throughput; raises RefusedStart when it may not write."""
     producer = AIOKafkaProducer(
-        bootstrap_servers=settings.brokers,
+        **client_arguments(settings),
         acks="all",
         linger_ms=LINGER_MS,
         max_batch_size=BATCH_BYTES,
@@ -85,6 +86,8 @@ async def replay_producer(settings: Settings) -> AsyncIterator[AIOKafkaProducer]
     await producer.start()
     try:
         yield producer
+    except NOT_ALLOWED as error:
+        raise denied(settings, error) from error
     finally:
         await producer.stop()
 
@@ -108,13 +111,7 @@ async def send_lines(
             continue
         message = message_of(record)
         sent.unroutable += message.topic == DEAD_LETTERS
-        future = await producer.send(
-            prefix + message.topic,
-            value=message.value,
-            key=message.key,
-            headers=list(message.headers),
-        )
-        waiting.append(future)
+        waiting.append(await produce(producer, message, prefix=prefix))
         if len(waiting) >= IN_FLIGHT:
             await _settle(waiting, sent, prefix, progress)
     await _settle(waiting, sent, prefix, progress)

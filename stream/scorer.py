@@ -5,23 +5,35 @@ needs no locks, and a shard is sealed only between whole records.
 """
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from struct import iter_unpack
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
+
+import msgspec
 
 from scoring.account import CHANNELS, utc_day
+from scoring.dedupe import ATTRIBUTED
 from scoring.events import TOPIC_TYPES, TYPE_TOPICS, Event
 from scoring.fold import Outcome, fold, seen_key
+from scoring.kpis.facts import FactPacker
+from scoring.noise import Noise
 from scoring.rules import Rules
-from scoring.transitions import next_due, walk_due
+from scoring.transitions import next_due, walk
+from stream.alerting import alert_announcer
+from stream.attributing import Attributor
 from stream.committer import Outside
+from stream.dead_letter_limit import DeadLetterCount, DeadLetterLimit, sentence
 from stream.decoding import Decoded, DecodeRecord, record_decoder
-from stream.outputs import Message, dead_letter, rekeyed, unresolved
+from stream.errors import TooManyDeadLetters
+from stream.outputs import Message, dead_letter, rekeyed
 from stream.routing import shard_finder
 from stream.settings import Settings
 from stream.shard import CachedAccount, Shard
 from stream.state_store import seen_suffix
-from stream.transport import MicroBatch, Record
+from stream.topics import TRANSFERS
+from stream.transfers import Transfers
+from stream.transport import MAX_RECORDS, MicroBatch, Record
 from stream.writing import account_writer
 
 ACCOUNTS_PER_COMMIT: Final = 500
@@ -32,7 +44,7 @@ NEVER: Final = float("-inf")
 Seal = Callable[[Shard], None]
 
 
-class Routed(NamedTuple):
+class Routed(msgspec.Struct, frozen=True, gc=False):
     """A decoded record and where it goes."""
 
     record: Record
@@ -55,16 +67,38 @@ class Scorer:
         self, settings: Settings, rules: Rules, *, partitions: int, outside: Outside
     ) -> None:
         self.rules = rules
-        self.write = account_writer(rules)
+        self._packer = FactPacker(rules.read_page)
         self._settings = settings
         self._store = outside.store
         self._metrics = outside.metrics
         self._backoff = outside.backoff
+        self._span = outside.span
         self._shard_of = shard_finder(partitions)
+        self._attributor = Attributor(
+            outside.finder,
+            rules.model.resolution,
+            outside.metrics,
+            prefix=settings.topic_prefix,
+            shard_of=self._shard_of,
+        )
         self._decoders: dict[str, DecodeRecord] = {
             topic: record_decoder(topic, max_bytes=settings.max_record_bytes)
             for topic in TOPIC_TYPES
         }
+        self.transfers = Transfers(
+            rules,
+            outside=outside,
+            shard_of=self._shard_of,
+            decoders=self._decoders,
+            prefix=settings.topic_prefix,
+        )
+        self.write = account_writer(rules, alert_announcer(settings), self.transfers.announce)
+        self._limit = DeadLetterLimit(
+            share=settings.dead_letter_share,
+            window=settings.dead_letter_window,
+            in_a_row=settings.dead_letters_in_a_row,
+        )
+        self._counts = {topic: DeadLetterCount(self._limit.window) for topic in TOPIC_TYPES}
 
     async def score(self, shard: Shard, batch: MicroBatch, event: Any, seal: Seal) -> None:
         """Fold *batch* into *shard*; *event* is acknowledged with the commit of its last record.
@@ -72,17 +106,33 @@ class Scorer:
         Records below the shard's next offset were scored before and are skipped.
         """
         topic = batch.topic.removeprefix(self._settings.topic_prefix)
-        first = shard.next_offset(topic)
-        routed = self._routed(shard, topic, [r for r in batch.records if r.offset >= first])
-        self._metrics.batch_records.observe(len(batch.records))
-        await self._load(shard, routed)
-        if not shard.lost:
-            self._fold(shard, topic, routed, seal)
-            shard.offsets[topic] = max(first, batch.offset + 1)
+        with self._span("score", topic=topic, shard=shard.number, records=len(batch.records)):
+            await self._score(shard, topic, batch, seal)
+        batch.records = []  # Faust keeps the batch until it is acknowledged
         shard.open.events.append(event)
 
+    async def _score(self, shard: Shard, topic: str, batch: MicroBatch, seal: Seal) -> None:
+        first = shard.next_offset(topic)
+        unread = [record for record in batch.records if record.offset >= first]
+        self._metrics.batch_records.observe(len(batch.records))
+        if topic == TRANSFERS:
+            await self.transfers.score(shard, unread, self._load_one, self._load_states)
+        else:
+            routed = self._routed(shard, topic, unread)
+            await self._attribute(topic, routed)
+            with self._span("load", shard=shard.number):
+                await self._load(shard, routed)
+            if not shard.lost:
+                self._fold(shard, topic, routed, seal)
+        if not shard.lost:
+            shard.offsets[topic] = max(first, batch.offset + 1)
+
     def _routed(self, shard: Shard, topic: str, records: list[Record]) -> list[Routed]:
-        """Decode *records* and decide of each where it goes."""
+        """Decode *records* and decide of each where it goes.
+
+        Raises TooManyDeadLetters, giving up the shard: nothing more of it passes the fence.
+        """
+        bad: dict[int, str] = {}
         now, decode = time.time(), self._decoders[topic]
         needs_account = topic != TYPE_TOPICS["spend"]
         routed = []
@@ -95,7 +145,15 @@ class Scorer:
                 if home == shard.number:
                     routed.append(Routed(record, event, decoded.time, account_id))
                     continue
+            if decoded.error is not None:
+                bad[record.offset] = decoded.error.reason.value
             routed.append(self._elsewhere(decoded, topic))
+        count = self._counts[topic]
+        excess = self._limit.excess(count, count.note(shard.number, records, bad))
+        if excess is not None:
+            shard.lost = True
+            name = self._settings.topic_prefix + topic
+            raise TooManyDeadLetters(sentence(excess, name, self._limit))
         return routed
 
     def _elsewhere(self, decoded: Decoded, topic: str) -> Routed:
@@ -106,33 +164,57 @@ class Scorer:
             self._metrics.dead_letters.labels(decoded.error.reason.value).inc()
             message = dead_letter(record, decoded.error, prefix=prefix)
             return Routed(record, None, NEVER, outcome=Outcome.DEAD, message=message)
-        if event["type"] == "spend":  # belongs to no account: there is nothing to fold it into
+        if event["type"] == "spend":  # belongs to no account: it is kept as it is
             return Routed(record, event, decoded.time, outcome=Outcome.SCORED)
         account_id = event.get("account_id")
-        if account_id is None:
-            message = unresolved(record, prefix=prefix)
-            return Routed(record, event, decoded.time, outcome=Outcome.UNRESOLVED, message=message)
+        if account_id is None:  # until it is looked up
+            return Routed(record, event, decoded.time, outcome=Outcome.UNRESOLVED)
         message = rekeyed(record, topic, account_id, self._shard_of(account_id))
         return Routed(record, event, decoded.time, outcome=Outcome.REKEYED, message=message)
 
+    async def _attribute(self, topic: str, routed: list[Routed]) -> None:
+        """Look up whose those of *routed* are that name no account, and where they go."""
+        asked = [
+            (place, each.record, each.event)
+            for place, each in enumerate(routed)
+            if each.outcome is Outcome.UNRESOLVED
+            or (self._attributor.rolls_up and self._attributor.concerns(each.event))
+            if each.event is not None
+        ]
+        if not asked:
+            return
+        decided = await self._attributor.decide(topic, [(r, e) for _, r, e in asked])
+        for (place, record, event), decision in zip(asked, decided, strict=True):
+            if decision is not None:
+                outcome, message = decision
+                time_ = routed[place].time
+                routed[place] = Routed(record, event, time_, outcome=outcome, message=message)
+
     def _fold(self, shard: Shard, topic: str, routed: list[Routed], seal: Seal) -> None:
-        type_, accounts, rules = TOPIC_TYPES[topic], shard.accounts, self.rules
-        opened, newest = shard.open, shard.newest.get(topic, NEVER)
-        for record, event, at, account_id, outcome, message in routed:
+        accounts, rules = shard.accounts, self.rules
+        opened = shard.open
+        tally: Counter[str] = Counter()
+        for each in routed:
+            account_id = each.account_id
+            outcome: Outcome | Noise = each.outcome
             if account_id is not None:
                 account = opened.dirty[account_id] = accounts[account_id]
-                assert event is not None
-                outcome = fold(account, event, at, rules)  # noqa: PLW2901  # known only now
-                opened.stamps.append(record.timestamp)
-            elif message is not None:
-                opened.messages.append(message)
-            newest = max(newest, at)
-            opened.outcomes[type_, outcome] += 1
-            opened.records += 1
+                assert each.event is not None
+                outcome = fold(account, each.event, each.time, rules)
+                opened.stamps.append(each.record.timestamp)
+            elif each.message is not None:
+                opened.messages.append(each.message)
+                opened.message_bytes += len(each.message.value or b"")
+            elif each.event is not None:  # spend
+                opened.spend.append((each.time, self._packer.spend(each.event, opened.names)))
+            tally[outcome] += 1
             if len(opened.dirty) >= ACCOUNTS_PER_COMMIT:
-                shard.offsets[topic] = record.offset + 1
+                shard.offsets[topic] = each.record.offset + 1
+                opened.count(TOPIC_TYPES[topic], tally)
                 seal(shard)
                 opened = shard.open
+        opened.count(TOPIC_TYPES[topic], tally)
+        newest = max([shard.newest.get(topic, NEVER), *(each.time for each in routed)])
         if newest > NEVER:
             shard.newest[topic] = newest
 
@@ -147,9 +229,15 @@ class Scorer:
         for each in at_home:
             assert each.account_id is not None
             account = accounts[each.account_id]
-            if account.was_stored and (key := self._unread(account, each)) is not None:
+            if not account.was_stored:
+                continue
+            if (key := self._unread(account, each)) is not None:
                 suffix = seen_suffix(CHANNELS[key[0]], key[1])
                 wanted[each.account_id, suffix] = (account, key)
+            if each.event is not None and "resolution" in each.event:
+                key = self.rules.codes[each.event["type"]], utc_day(each.time) + ATTRIBUTED
+                if key not in account.seen.days:
+                    wanted[each.account_id, seen_suffix(CHANNELS[key[0]], key[1])] = (account, key)
         if wanted:
             found = await self._backoff.answered(
                 lambda: self._store.seen(shard.number, list(wanted))
@@ -157,6 +245,10 @@ class Scorer:
             for (account, key), data in zip(wanted.values(), found, strict=True):
                 account.seen.days.setdefault(key, {h for (h,) in iter_unpack("<Q", data)})
             await self._load(shard, routed)
+
+    async def _load_one(self, shard: Shard, decoded: Decoded, account_id: str) -> None:
+        """Read what folding *decoded* into the account needs."""
+        await self._load(shard, [Routed(decoded.record, decoded.event, decoded.time, account_id)])
 
     def _unread(self, account: CachedAccount, each: Routed) -> tuple[int, int] | None:
         """Return the seen ids that looking *each* up needs and only Redis has.
@@ -187,12 +279,37 @@ class Scorer:
             waits = account.sealed_in > shard.committed_seq or account_id in shard.open.dirty
             if (instant is None or instant > now) and waits:
                 continue  # what moves it in the queue is on its way
-            walk_due(account.state, account.live, now, self.rules)
+            walk(account.state, account.live, now, self.rules)
             shard.open.dirty[account_id] = account
             evaluated += 1
             if len(shard.open.dirty) >= ACCOUNTS_PER_COMMIT:
                 seal(shard)
         return evaluated
+
+
+def due_until(
+    shard: Shard, topics: Iterable[str], ends: Mapping[str, int | None], now: float
+) -> float:
+    """Return up to which time, in Unix seconds, due instants of *shard* may be evaluated.
+
+    At *now* at the latest, and not past what was read of a topic that is more than a
+    micro-batch behind its end (*ends*: topic -> end offset, None when unknown): an account
+    cools down when nothing happened, not when what happened is not read yet.
+    """
+    behind = lagging(shard, topics, ends)
+    return min([now, *(shard.newest.get(topic, NEVER) for topic in behind)])
+
+
+def lagging(shard: Shard, topics: Iterable[str], ends: Mapping[str, int | None]) -> list[str]:
+    """Return the topics of *shard* that are more than a micro-batch behind their end.
+
+    *ends*: topic -> end offset, None when unknown.
+    """
+    return [
+        t
+        for t in topics
+        if (end := ends.get(t)) is None or end - shard.next_offset(t) > MAX_RECORDS
+    ]
 
 
 def event_clock(

@@ -9,7 +9,9 @@ from typing import Any, Final
 
 from scoring.account import AccountState, decode_state
 from scoring.dedupe import SeenIds
-from scoring.fold import Account
+from scoring.fold import Account, Outcome
+from scoring.kpis.facts import Names
+from scoring.noise import Noise
 from stream.outputs import Announcement, Message, encode_announcements
 from stream.state_store import Commit, Fence
 from stream.writing import Writer
@@ -17,6 +19,7 @@ from stream.writing import Writer
 OBJECT_BYTES_PER_STORED: Final = 8
 """Estimated bytes of Python objects per byte of a stored state."""
 BYTES_PER_SEEN_ID: Final = 80
+NAMES_REMEMBERED: Final = 100_000
 BYTES_PER_ACCOUNT: Final = 1_500
 """Estimated bytes of an account's objects besides its state."""
 
@@ -57,6 +60,10 @@ class Unit:
     outcomes: Counter[tuple[str, str]]
     rules: Counter[str]
     """Transitions announced, by rule."""
+    alerts: Counter[tuple[str, str]]
+    """Alerts announced, by rule and severity."""
+    noise: Counter[str]
+    """Events labelled as noise, by reason."""
 
 
 @dataclass(slots=True)
@@ -68,8 +75,24 @@ class OpenUnit:
     records: int = 0
     events: list[Any] = field(default_factory=list)
     messages: list[Message] = field(default_factory=list)
+    message_bytes: int = 0
     stamps: list[int] = field(default_factory=list)
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
+    noise: Counter[str] = field(default_factory=Counter)
+    names: Names = field(default_factory=dict)
+    """Texts behind the hashes in ``spend``."""
+    spend: list[tuple[float, bytes]] = field(default_factory=list)
+
+    def count(self, type_: str, tally: Counter[str]) -> None:
+        """Book the outcomes of records of *type_*, taking them out of *tally*."""
+        for outcome, records in tally.items():
+            if isinstance(outcome, Noise):  # scored, as nothing
+                self.noise[outcome] += records
+                self.outcomes[type_, Outcome.SCORED] += records
+            else:
+                self.outcomes[type_, outcome] += records
+            self.records += records
+        tally.clear()
 
 
 class Shard:
@@ -96,10 +119,14 @@ class Shard:
         """Newest event time per topic since the claim."""
         self.time = fence.time
         """The shard's clock (event clock); never goes back."""
+        self.look_again_at = 0.0
+        """When due instants are looked at again while old records are read; monotonic clock."""
         self.open = OpenUnit()
         self.units: asyncio.Queue[Unit] = asyncio.Queue()
         self.outbox: asyncio.Queue[tuple[int, bytes]] = asyncio.Queue()
         self._sealed_offsets: dict[str, int] = dict(fence.offsets)
+        self._named: set[int] = set()
+        """Hashes whose texts were sealed into an earlier unit."""
 
     @property
     def idle(self) -> bool:
@@ -147,7 +174,14 @@ class Shard:
             offsets=offsets,
             time=self.time,
         )
-        rules = self._write_accounts(commit, opened, write, now)
+        accounts = opened.dirty.values()
+        rules = Counter(each.rule for account in accounts for each in account.live.announced)
+        alerts = Counter(
+            (each.rule, each.severity) for account in accounts for each in account.live.alerts
+        )
+        self._write_accounts(commit, opened, write, now)
+        commit.spend = opened.spend
+        self._name(commit, opened.names)
         self._sealed_offsets = dict(self.offsets)
         return Unit(
             commit=commit,
@@ -158,22 +192,29 @@ class Shard:
             stamps=opened.stamps,
             outcomes=opened.outcomes,
             rules=rules,
+            alerts=alerts,
+            noise=opened.noise,
         )
 
-    def _write_accounts(
-        self, commit: Commit, opened: OpenUnit, write: Writer, now: float
-    ) -> Counter[str]:
+    def _write_accounts(self, commit: Commit, opened: OpenUnit, write: Writer, now: float) -> None:
         announcements: list[Announcement] = []
-        rules: Counter[str] = Counter()
         for account_id, account in opened.dirty.items():
-            rules.update(t.rule for t in account.live.announced)
-            stored, announcement = write(account, max(now, account.state.instant or now))
+            stored, announced = write(account, max(now, account.state.instant or now))
             commit.accounts.append(stored)
-            announcements.append(announcement)
+            self._name(commit, stored.names)
+            announcements += announced
             self._touch(account_id, account, len(stored.state))
         if announcements:
             commit.announcement = encode_announcements(announcements)
-        return rules
+
+    def _name(self, commit: Commit, names: Names) -> None:
+        """Have those of *names* stored that were not before."""
+        if len(self._named) > NAMES_REMEMBERED:
+            self._named.clear()
+        for number, text in names.items():
+            if number not in self._named:
+                self._named.add(number)
+                commit.names[number] = text
 
     def _touch(self, account_id: str, account: CachedAccount, stored_bytes: int) -> None:
         """Move the account to the young end of the cache and measure it anew."""

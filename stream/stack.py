@@ -1,4 +1,4 @@
-"""The embedded stack: broker, Redis, workers and exporter as one thing that ends together."""
+"""The embedded stack: broker, Redis and our processes as one thing that ends together."""
 
 import asyncio
 import contextlib
@@ -14,8 +14,10 @@ from pathlib import Path
 from typing import Final
 
 from stream.child import Child
-from stream.embedded import LOOPBACK, EmbeddedServers, start_servers
+from stream.embedded import LOOPBACK, EmbeddedServers, free_port, is_free, start_servers
 from stream.errors import EmbeddedUnavailable, SurgelineError
+from stream.setting_rules import variable
+from stream.settings import ACCESS, Settings, load_settings
 
 READY_SECONDS: Final = 60.0
 POLL_SECONDS: Final = 0.1
@@ -28,7 +30,7 @@ Say = Callable[[str], None]
 
 @dataclass
 class Member:
-    """A process of the stack that serves HTTP: a worker or the exporter."""
+    """A process of the stack that serves HTTP."""
 
     name: str
     command: tuple[str, ...]
@@ -104,6 +106,17 @@ class Stack:
     servers: EmbeddedServers
     workers: list[Member]
     exporter: Member
+    board: Member
+    resolver: Member
+    collector: Member
+    notifier: Member | None = None
+    """Only where somebody is to be told: with routes."""
+
+    @property
+    def members(self) -> list[Member]:
+        """Return all processes of ours."""
+        told = [] if self.notifier is None else [self.notifier]
+        return [*self.workers, self.resolver, self.exporter, self.board, self.collector, *told]
 
     @property
     def addresses(self) -> dict[str, str]:
@@ -112,6 +125,8 @@ class Stack:
             "kafka": self.servers.kafka,
             "redis": self.servers.redis_url,
             "exporter": f"{self.exporter.url}/metrics",
+            "board": self.board.url,
+            "collector": self.collector.url,
         }
 
     async def watch(self, say: Say) -> None:
@@ -120,7 +135,7 @@ class Stack:
         Raises SurgelineError when a server is gone, or a process does not stay up.
         """
         while True:
-            for member in (*self.workers, self.exporter):
+            for member in self.members:
                 for line in member.new_lines():
                     say(f"{member.name}: {line}")
                 if member.child is not None and not member.child.alive:
@@ -139,11 +154,10 @@ class Stack:
 
     async def stop(self) -> None:
         """End everything, workers first so that they commit."""
-        members = [*self.workers, self.exporter]
         await asyncio.gather(
             *(
                 member.child.stop(grace_seconds=WORKER_GRACE_SECONDS)
-                for member in members
+                for member in self.members
                 if member.child is not None
             )
         )
@@ -159,7 +173,11 @@ async def running_stack(
     *overrides* are environment variables for its processes.
     """
     servers = await start_servers()
+    board_port = _board_port()
     environment = {
+        "SURGELINE_BOARD_URL": f"http://{LOOPBACK}:{board_port}",
+        "SURGELINE_COLLECTOR_PORT": "0",
+        "SURGELINE_LOG_FORMAT": "text",  # `watch` shows their lines to people
         **os.environ,
         **(overrides or {}),
         "SURGELINE_KAFKA_URL": servers.kafka,
@@ -169,7 +187,13 @@ async def running_stack(
         "SURGELINE_HTTP_HOST": LOOPBACK,
         "SURGELINE_WORKER_PORT": "0",
         "SURGELINE_EXPORTER_PORT": "0",
+        "SURGELINE_NOTIFIER_PORT": "0",
+        "SURGELINE_RESOLVER_PORT": "0",
+        "SURGELINE_BOARD_HOST": LOOPBACK,
+        "SURGELINE_BOARD_PORT": str(board_port),
+        "SURGELINE_COLLECTOR_HOST": LOOPBACK,
         "SURGELINE_REPLICATION": "1",
+        **{variable(name): "" for name in ACCESS},
     }
     surgeline = (sys.executable, "-m", "stream.cli.main")
     made = servers.directory
@@ -180,15 +204,31 @@ async def running_stack(
             for n in range(workers)
         ],
         Member("exporter", (*surgeline, "exporter"), "/healthz", environment, made),
+        Member("board", (*surgeline, "board"), "/healthz", environment, made),
+        Member("resolver", (*surgeline, "resolver"), "/readyz", environment, made),
+        Member("collector", (*surgeline, "collector"), "/readyz", environment, made),
     )
+    if environment.get("SURGELINE_ROUTES"):
+        stack.notifier = Member("notifier", (*surgeline, "notifier"), "/healthz", environment, made)
     try:
-        members = [*stack.workers, stack.exporter]
-        await asyncio.gather(*(member.start() for member in members))
+        await asyncio.gather(*(member.start() for member in stack.members))
         deadline = time.monotonic() + READY_SECONDS
-        await asyncio.gather(*(member.ready(deadline) for member in members))
+        await asyncio.gather(*(member.ready(deadline) for member in stack.members))
         yield stack
     finally:
         await stack.stop()
+
+
+def _board_port() -> int:
+    """Return the port of the board: as set, else the usual one, else, where it is taken, any.
+
+    Chosen before anything starts, because alerts link to it.
+    """
+    chosen = os.environ.get("SURGELINE_BOARD_PORT", "")
+    if chosen not in ("", "0"):
+        return load_settings(embedded=True).board_port
+    usual: int = Settings.model_fields["board_port"].default
+    return usual if not chosen and is_free(usual) else free_port()
 
 
 def write_ready_file(path: Path, stack: Stack) -> None:

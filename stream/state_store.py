@@ -6,7 +6,7 @@ the fence: the next offset of each topic that the scores contain.
 """
 
 import importlib.resources
-from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any, Final, Protocol, TypeVar
@@ -17,13 +17,28 @@ import redis.exceptions
 from redis.asyncio.retry import Retry
 from redis.backoff import NoBackoff
 
-from stream.errors import RefusedStart, SurgelineError, Unreachable
+from scoring.history import DayScores
+from scoring.kpis.facts import Names, name_bytes, names_of
+from stream.errors import RefusedStart, SurgelineError, Unreachable, said
+from stream.fact_logs import MOST_NAMES, MOST_SPEND, OF_PEOPLE, FactWrite
+from stream.past import DayWrite, unpack_days
 
-FORMAT: Final = 1
-"""Version of the key layout, recorded in ``sl:meta``."""
+FORMAT: Final = 4
+"""Version of what is stored under all keys, recorded in ``sl:meta``."""
+
+EARLIER_FORMATS: Final = frozenset({1, 2, 3})
+"""Versions that are read too; what is written is of ``FORMAT``."""
+
+FACTS_FORMAT: Final = 4
+"""The first version that remembers facts."""
 
 META: Final = "sl:meta"
 OURS: Final = "sl:*"
+FACT_LOGS: Final = ("facts", "records")
+"""Families of the logs of an account, see `stream.fact_logs`."""
+ERASED: Final = "sl:erased"
+"""Hash: digest of an erased person's id or address -> event time of the erasure. It outlives all
+else, so that reading Kafka's log again brings nobody back."""
 ANY_SHARD: Final = "sl:{*}:"
 SEEN_SECONDS: Final = 14 * 7 * 86_400
 """Event ids outlive the 13 weeks for which topics keep records, so a replay meets them."""
@@ -54,6 +69,15 @@ def shard_prefix(shard: int) -> str:
     'sl:{3}:'
     """
     return f"sl:{{{shard}}}:"
+
+
+def readable_format(recorded: str | int) -> bool:
+    """Tell whether this version reads what ``sl:meta`` says is stored.
+
+    >>> readable_format("2"), readable_format("99")
+    (True, False)
+    """
+    return str(recorded) in {str(each) for each in (FORMAT, *EARLIER_FORMATS)}
 
 
 def state_key(shard: int, account_id: str) -> str:
@@ -115,6 +139,11 @@ class AccountWrite:
     """Seen suffix and the 8-byte hashes to append."""
     dropped: list[str] = field(default_factory=list)
     """Seen suffixes that no event is looked up under any more."""
+    days: list[DayWrite] = field(default_factory=list)
+    """Scores of days that ended."""
+    facts: FactWrite = field(default_factory=FactWrite)
+    names: Names = field(default_factory=dict)
+    """Texts behind the hashes in ``facts``."""
 
 
 @dataclass(slots=True)
@@ -130,6 +159,10 @@ class Commit:
     accounts: list[AccountWrite] = field(default_factory=list)
     time: float | None = None
     announcement: bytes | None = None
+    names: Names = field(default_factory=dict)
+    """Hash -> text, of those that the shard may not know yet."""
+    spend: list[tuple[float, bytes]] = field(default_factory=list)
+    """(event time, what is kept); a repeat is kept once."""
 
 
 class StateStore(Protocol):
@@ -153,17 +186,27 @@ class StateStore(Protocol):
     async def outbox(self, shard: int) -> dict[int, bytes]:
         """Return what was committed and is not yet announced, by sequence number."""
 
-    async def announced(self, shard: int, seqs: Sequence[int]) -> None:
-        """Remove announced entries from the outbox."""
+    async def announced(self, shard: int, seqs: Sequence[int]) -> int:
+        """Remove announced entries from the outbox; return how many of them were still there."""
+
+    async def look_again(self, shard: int, account_ids: Sequence[str]) -> None:
+        """Make those of *account_ids* that are stored due, so that their owner announces them."""
+
+    async def fences(self, shards: Iterable[int]) -> dict[int, Fence]:
+        """Return the fence of each of *shards*."""
+
+    async def meta(self) -> dict[str, str]:
+        """Return ``sl:meta``, empty when nothing was ever stored."""
 
 
 class RedisStore:
     """The state store on a real Redis 7 or newer.
 
-    Every method raises Unreachable while Redis is away, full, read-only or loading.
+    Every method raises Unreachable while Redis is away, full, read-only or loading. *access* is
+    what lets us in, beside the URL; `stream.redis_access.open_store` takes it from the settings.
     """
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, access: Mapping[str, Any] | None = None) -> None:
         # Retrying is the caller's business: it knows what waiting costs.
         self._redis = redis.asyncio.Redis.from_url(
             url,
@@ -172,26 +215,31 @@ class RedisStore:
             # But for one: connections that an outage broke show it at their next use only.
             retry=Retry(NoBackoff(), 1, supported_errors=(redis.exceptions.ConnectionError,)),
             health_check_interval=0,
+            **(access or {}),
         )
         self._commit = self._redis.register_script(_script("commit.lua"))
         self._claim = self._redis.register_script(_script("claim.lua"))
+        self._look_again = self._redis.register_script(_script("look_again.lua"))
+        self._rename_in_facts = self._redis.register_script(_script("rename_in_facts.lua"))
         self._encode = msgspec.msgpack.Encoder().encode
 
     async def close(self) -> None:
         """Close all connections."""
         await self._redis.aclose()
 
+    @property
+    def client(self) -> redis.asyncio.Redis:
+        """Return the client, for the modules that copy and examine what is stored."""
+        return self._redis
+
+    async def ask(self, call: Awaitable[T]) -> T:
+        """Await a *call* of the client; raises what every method of the store does."""
+        answer: T = await _answered(call)
+        return answer
+
     async def check_server(self) -> None:
-        """Raise RefusedStart unless the server lets us in and is Redis 7 or newer (or Valkey)."""
-        try:
-            info = await _answered(self._redis.info("server"))
-        except Unreachable as error:
-            if isinstance(error.__cause__, redis.exceptions.AuthenticationError):
-                raise RefusedStart(
-                    "SURGELINE_REDIS_URL: Redis wants another user or password "
-                    "(redis://user:password@host:port/db)."
-                ) from error
-            raise
+        """Raise RefusedStart unless the server is Redis 7 or newer (or Valkey)."""
+        info = await _answered(self._redis.info("server"))
         version = str(info.get("redis_version", "0"))
         if tuple(int(part) for part in version.split(".")[:2]) < OLDEST_REDIS:
             raise RefusedStart(
@@ -206,7 +254,7 @@ class RedisStore:
     async def commit(self, commit: Commit) -> Answer:
         """See StateStore.commit."""
         prefix = shard_prefix(commit.shard)
-        keys = [f"{prefix}{name}" for name in ("fence", "outbox", "funnel", *_BOARD_KEYS, "due")]
+        keys = [f"{prefix}{name}" for name in _SHARD_KEYS]
         blob, binaries = _packed(commit, prefix)
         args: list[Any] = [
             commit.owner,
@@ -235,6 +283,38 @@ class RedisStore:
         found = await _answered(self._redis.mget([f"{prefix}{a}:{suffix}" for a, suffix in keys]))
         return [each or b"" for each in found]
 
+    async def history(self, shard: int, account_ids: Sequence[str]) -> list[list[DayScores]]:
+        """Return the scores of days that ended, oldest first; none for unknown accounts."""
+        if not account_ids:
+            return []
+        keys = [f"{shard_prefix(shard)}history:{each}" for each in account_ids]
+        return [unpack_days(ring or b"") for ring in await _answered(self._redis.mget(keys))]
+
+    async def facts(self, shard: int, account_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        """Return (events, records) of each of *account_ids*: its logs of facts, empty if none."""
+        if not account_ids:
+            return []
+        prefix = shard_prefix(shard)
+        keys = [f"{prefix}{log}:{each}" for each in account_ids for log in FACT_LOGS]
+        found = [log or b"" for log in await _answered(self._redis.mget(keys))]
+        return list(zip(found[::2], found[1::2], strict=True))
+
+    async def names(self, shard: int, numbers: Iterable[int] | None = None) -> Names:
+        """Return the texts behind the hashes in the shard's facts, all or those of *numbers*."""
+        key = f"{shard_prefix(shard)}names"
+        if numbers is None:
+            return names_of(await _answered(self._redis.hgetall(key)))
+        wanted = [each.to_bytes(8, "little") for each in numbers]
+        found = await _answered(self._redis.hmget(key, wanted)) if wanted else []
+        pairs = zip(wanted, found, strict=True)
+        return names_of({number: text for number, text in pairs if text is not None})
+
+    async def spend(self, shard: int) -> list[tuple[float, bytes]]:
+        """Return the spend kept, oldest first, see `stream.fact_logs`."""
+        key = f"{shard_prefix(shard)}spend"
+        found = await _answered(self._redis.zrange(key, 0, -1, withscores=True))
+        return [(float(time), member) for member, time in found]
+
     async def due(self, shard: int, now: float, limit: int) -> list[str]:
         """See StateStore.due."""
         key = f"{shard_prefix(shard)}due"
@@ -246,10 +326,26 @@ class RedisStore:
         found = await _answered(self._redis.hgetall(f"{shard_prefix(shard)}outbox"))
         return {int(seq): entry for seq, entry in sorted(found.items(), key=lambda kv: int(kv[0]))}
 
-    async def announced(self, shard: int, seqs: Sequence[int]) -> None:
+    async def announced(self, shard: int, seqs: Sequence[int]) -> int:
         """See StateStore.announced."""
-        if seqs:
-            await _answered(self._redis.hdel(f"{shard_prefix(shard)}outbox", *map(str, seqs)))
+        if not seqs:
+            return 0
+        outbox = f"{shard_prefix(shard)}outbox"
+        removed: int = await _answered(self._redis.hdel(outbox, *map(str, seqs)))
+        return removed
+
+    async def look_again(self, shard: int, account_ids: Sequence[str]) -> None:
+        """See StateStore.look_again."""
+        if account_ids:
+            keys = [f"{shard_prefix(shard)}due", *(state_key(shard, i) for i in account_ids)]
+            await _answered(self._look_again(keys=keys, args=list(account_ids)))
+
+    async def rename_in_facts(self, key: bytes, people: Mapping[int, int]) -> int:
+        """Let other numbers stand for *people* (old -> new) in one log; return in how many facts."""
+        numbers = [each.to_bytes(8, "little") for pair in people.items() for each in pair]
+        codes = bytes(sorted(OF_PEOPLE))
+        changed: int = await _answered(self._rename_in_facts(keys=[key], args=[codes, *numbers]))
+        return changed
 
     async def meta(self) -> dict[str, str]:
         """Return ``sl:meta``, empty when nothing was ever stored."""
@@ -263,6 +359,16 @@ class RedisStore:
             pipe.hsetnx(META, key, str(value))
         await _answered(pipe.execute())
         return await self.meta()
+
+    async def upgrade_meta(self, recorded: str, *, now: float) -> None:
+        """Record that states of this version's format are stored: earlier versions must not start.
+
+        Call it before the first of them is written. Versions before FACTS_FORMAT remembered no facts,
+        so with *recorded* one of theirs KPIs are complete since *now* (Unix seconds) at most.
+        """
+        if int(recorded) < FACTS_FORMAT:
+            await _answered(self._redis.hsetnx(META, "facts_since", repr(now)))
+        await _answered(self._redis.hset(META, "format", str(FORMAT)))
 
     async def fences(self, shards: Iterable[int]) -> dict[int, Fence]:
         """Return the fence of each of *shards*."""
@@ -300,7 +406,7 @@ class RedisStore:
         """Yield every stored state, of *shard* alone where it is given, in no order, each once."""
         pattern = state_key(shard, "*") if shard is not None else f"{ANY_SHARD}state:*"
         known = set[bytes]()
-        async for keys in self._keys(pattern):
+        async for keys in self.keys(pattern):
             new = [key for key in keys if key not in known]
             known.update(new)
             for state in await _answered(self._redis.mget(new)) if new else ():
@@ -309,11 +415,12 @@ class RedisStore:
 
     async def holds_keys(self) -> bool:
         """Tell whether any key of Surgeline is stored."""
-        async for _ in self._keys(OURS):
-            return True
+        async for keys in self.keys(OURS):
+            if keys != [ERASED.encode()]:
+                return True
         return False
 
-    async def _keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
+    async def keys(self, pattern: str) -> AsyncIterator[list[bytes]]:
         """Yield the keys that match *pattern*, some at a time; a key may come twice."""
         cursor = 0
         while True:
@@ -326,24 +433,38 @@ class RedisStore:
                 return
 
     async def erase(self) -> int:
-        """Delete every key of Surgeline and return how many there were."""
+        """Delete every key of Surgeline but who was erased; return how many there were."""
         # The meta goes first: an erasure that breaks off must not leave scores without fences
         # that the next start would add to.
         erased: int = await _answered(self._redis.unlink(META))
-        async for keys in self._keys(OURS):
-            erased += await _answered(self._redis.unlink(*keys))
+        async for keys in self.keys(OURS):
+            gone = [key for key in keys if key != ERASED.encode()]
+            erased += await _answered(self._redis.unlink(*gone)) if gone else 0
         return erased
+
+    async def erased_people(self) -> dict[str, float]:
+        """Return digest -> event time of the erasure of everybody who was erased."""
+        found = await _answered(self._redis.hgetall(ERASED))
+        return {digest.decode(): float(time) for digest, time in found.items()}
+
+    async def note_erased(self, digests: Iterable[str], time: float) -> None:
+        """Remember that the people of *digests* were erased at *time* (Unix seconds)."""
+        await _answered(self._redis.hset(ERASED, mapping={each: repr(time) for each in digests}))
 
     async def memory_of(self, account_id: str, shard: int) -> int:
         """Return the bytes that Redis holds for the keys of one account."""
         keys: list[Any] = [state_key(shard, account_id), account_key(shard, account_id)]
+        keys += [f"{shard_prefix(shard)}{name}:{account_id}" for name in _OF_ACCOUNT]
         pattern = f"{shard_prefix(shard)}seen:{account_id}:*"
-        async for found in self._keys(pattern):
+        async for found in self.keys(pattern):
             keys += found
         return sum([await _answered(self._redis.memory_usage(key)) or 0 for key in keys])
 
 
 _BOARD_KEYS: Final = tuple(f"top:{board}" for board in BOARDS)
+_SHARD_KEYS: Final = ("fence", "outbox", "funnel", *_BOARD_KEYS, "due", "names", "spend")
+"""What a commit is given by name; keys of accounts it finds by the prefix."""
+_OF_ACCOUNT: Final = ("history", *FACT_LOGS)
 
 
 def _script(name: str) -> str:
@@ -357,6 +478,9 @@ def _packed(commit: Commit, prefix: str) -> tuple[list[Any], list[bytes]]:
     for each in commit.accounts:
         binaries.append(each.state)
         binaries.extend(data for _, data in each.fresh)
+        binaries.extend(data for _, data in each.days)
+        facts = each.facts
+        binaries.extend(log for log in (facts.events, facts.records) if log)
         accounts.append(
             (
                 each.account_id,
@@ -368,14 +492,27 @@ def _packed(commit: Commit, prefix: str) -> tuple[list[Any], list[bytes]]:
                 each.moves,
                 [suffix for suffix, _ in each.fresh],
                 each.dropped,
+                [at for at, _ in each.days],
+                bool(facts.events),
+                bool(facts.records),
+                facts.oldest,
+                facts.oldest - facts.spare_seconds,
+                facts.most,
             )
         )
+    for number, text in name_bytes(commit.names.items()):
+        binaries += (number, text)
+    binaries.extend(member for _, member in commit.spend)
     if commit.announcement is not None:
         binaries.append(commit.announcement)
     offsets = [(t, "" if old is None else str(old), str(new)) for t, old, new in commit.offsets]
     fields = [] if commit.time is None else ["time", repr(commit.time)]
     announces = commit.announcement is not None
-    return [offsets, accounts, fields, prefix, SEEN_SECONDS, announces], binaries
+    kept = (SEEN_SECONDS, MOST_NAMES, MOST_SPEND)
+    spend = [time for time, _ in commit.spend]
+    return [
+        offsets, accounts, fields, prefix, kept, announces, len(commit.names), spend
+    ], binaries  # fmt: skip
 
 
 _FENCE_FIELDS = frozenset({"owner", "seq", "commit", "time"})
@@ -395,13 +532,12 @@ async def _answered(call: Any) -> Any:
     """Await a Redis *call*, turning everything that waiting may cure into Unreachable."""
     try:
         return await call
+    except redis.exceptions.AuthenticationError as error:
+        # Restoring the password cures it; Redis' own words speak of its protocol.
+        raise Unreachable("Redis does not let us in (wrong user or password).") from error
     except (redis.exceptions.ConnectionError, redis.exceptions.TimeoutError, OSError) as error:
-        raise Unreachable(f"Redis does not answer ({_short(error)}).") from error
+        raise Unreachable(f"Redis does not answer ({said(error)}).") from error
     except redis.exceptions.ResponseError as error:
         if isinstance(error, _PASSING) or str(error).startswith(_PASSING_CODES):
-            raise Unreachable(f"Redis refuses to write ({_short(error)}).") from error
-        raise SurgelineError(f"Redis says: {_short(error)}.") from error
-
-
-def _short(error: BaseException) -> str:
-    return (str(error) or type(error).__name__).splitlines()[0].rstrip(".")[:200]
+            raise Unreachable(f"Redis refuses to write ({said(error)}).") from error
+        raise SurgelineError(f"Redis says: {said(error)}.") from error

@@ -9,18 +9,22 @@ WEEK_MS: Final = 7 * 86_400_000
 FOREVER: Final = "-1"
 BIG_RECORD_BYTES: Final = str(96 * 2**20)
 
-INPUTS: Final = tuple(TOPIC_TYPES)
-"""Input topics, all with the same number of partitions; none is compacted."""
+TRANSFERS: Final = "transfers"
+"""What accounts tell each other when they merge and people move; workers alone write it."""
+INPUTS: Final = (*TOPIC_TYPES, TRANSFERS)
+"""Topics that workers read, all with the same number of partitions; none is compacted."""
 
 SCORE_CHANGES: Final = "score-changes"
 ALERTS: Final = "alerts"
+ALERT_ACTIONS: Final = "alert-actions"
+"""What people did about alerts: acknowledged them, muted an account or a rule for a while."""
 DELIVERIES: Final = "deliveries"
 DEAD_LETTERS: Final = "dead-letters"
 UNRESOLVED: Final = "unresolved"
-OUTPUTS: Final = (SCORE_CHANGES, ALERTS, DELIVERIES, DEAD_LETTERS, UNRESOLVED)
+OUTPUTS: Final = (SCORE_CHANGES, ALERTS, ALERT_ACTIONS, DELIVERIES, DEAD_LETTERS, UNRESOLVED)
 
-_KEPT_FOREVER: Final = frozenset({"accounts", "contacts", "opportunities"})
-_COMPACTED: Final = frozenset({SCORE_CHANGES, DELIVERIES})
+KEPT_FOREVER: Final = frozenset({"accounts", "contacts", "opportunities"})
+COMPACTED: Final = frozenset({SCORE_CHANGES, ALERT_ACTIONS, DELIVERIES})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,11 +42,11 @@ def topic_specs() -> list[TopicSpec]:
 
 
 def _config(name: str) -> dict[str, str]:
-    if name in _COMPACTED:
+    if name in COMPACTED:
         return {"cleanup.policy": "compact"}
-    kept = FOREVER if name in _KEPT_FOREVER else str(14 * WEEK_MS)
+    kept = FOREVER if name in KEPT_FOREVER else str(14 * WEEK_MS)
     config = {"cleanup.policy": "delete", "retention.ms": kept}
-    if name == DEAD_LETTERS:
-        # A dead letter carries the raw bytes and headers: larger than any record let in.
+    if name in (DEAD_LETTERS, UNRESOLVED, TRANSFERS):
+        # They carry whole records and more: larger than any record let in.
         config["max.message.bytes"] = BIG_RECORD_BYTES
     return config

@@ -21,6 +21,8 @@ from faust.transport.drivers import aiokafka as driver
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
+from stream.kafka_records import accept_any_header_name
+
 MAX_RECORDS: Final = 1_000
 MAX_BYTES: Final = 1_048_576
 FETCH_WAIT_MS: Final = 50
@@ -115,6 +117,7 @@ class MicroBatchThread(driver.AIOKafkaConsumerThread):
     """
 
     def _create_worker_consumer(self, transport: Any) -> Any:
+        accept_any_header_name()
         consumer = super()._create_worker_consumer(transport)
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS  # noqa: SLF001  # no argument for it
         return consumer
@@ -146,6 +149,10 @@ class MicroBatchConsumer(driver.Consumer):
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Commit, let Faust wait for what is in flight, then forget the partitions."""
         gone = set(revoked)
+        if gone:
+            # Faust does so in super(): what is still folded until then would be waited for.
+            self.stop_flow()
+            self.app.flow_control.suspend()
         try:
             await self.progress.flush(gone)
         except Exception as error:  # noqa: BLE001  # whatever it is ends the process

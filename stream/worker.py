@@ -7,11 +7,13 @@ import logging
 import os
 import signal
 import time
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 from aiokafka.errors import KafkaError
+from faust.exceptions import AlreadyConfiguredWarning
 
 from scoring.model import ScoringModel
 from stream.app import WorkerApp, create_app
@@ -19,8 +21,11 @@ from stream.backoff import Backoff
 from stream.errors import RefusedStart, SurgelineError, Unreachable
 from stream.health import HealthServer
 from stream.kafka_admin import committed_offsets, declare_topics, wait_for_kafka
+from stream.kafka_rights import require_group
+from stream.kafka_security import NOT_ALLOWED, denied
+from stream.redis_access import let_in, open_store
 from stream.settings import Settings
-from stream.state_store import FORMAT, RedisStore
+from stream.state_store import FORMAT, RedisStore, readable_format
 from stream.topics import INPUTS
 
 log = logging.getLogger(__name__)
@@ -53,8 +58,11 @@ async def run_worker(
         return
     worker = create_app(settings, model, partitions=await starting)
     _spare_garbage_collection()
-    async with _running(worker, settings, port_file) as health:
-        await _until_over(worker, health, stopping)
+    try:
+        async with _running(worker, settings, port_file) as health:
+            await _until_over(worker, health, stopping)
+    except NOT_ALLOWED as error:
+        raise denied(settings, error) from error
 
 
 def _spare_garbage_collection() -> None:
@@ -72,11 +80,12 @@ async def prepare(settings: Settings, model: ScoringModel) -> int:
 
     Raises RefusedStart when what is stored does not fit these settings.
     """
-    store = RedisStore(settings.redis_url)
+    store = open_store(settings)
     try:
-        await Backoff(log.warning, name="Redis").answered(store.check_server)
+        await Backoff(log.warning, name="Redis").answered(lambda: let_in(store.check_server))
         await wait_for_kafka(settings, lambda error: log.warning("%s Waiting for it.", error))
         partitions = await declare_topics(settings)
+        await require_group(settings)
         await _check_meta(store, settings, model, partitions)
     finally:
         await store.close()
@@ -89,7 +98,6 @@ async def _check_meta(
     wanted = {
         "partitions": str(partitions),
         "clock": settings.clock,
-        "format": str(FORMAT),
         "digest": model.digest,
     }
     stored = await store.meta()
@@ -108,10 +116,19 @@ async def _check_meta(
         # A worker that starts at the same time may just have been faster.
         if await store.holds_keys() and not await store.meta():
             raise RefusedStart(
-                "Redis holds keys of Surgeline without sl:meta, as after an interrupted reset: "
-                "run `surgeline reset --replay`."
+                "Redis holds keys of Surgeline without sl:meta, as after an interrupted reset "
+                "or restore: do it again, or run `surgeline reset --replay`."
             )
-        stored = await store.write_meta(wanted | {"created_at": str(int(time.time()))})
+        stored = await store.write_meta(
+            wanted | {"format": str(FORMAT), "created_at": str(int(time.time()))}
+        )
+    recorded = stored.get("format", "")
+    if not readable_format(recorded):
+        raise RefusedStart(
+            f"The stored scores have format {recorded}, this version reads formats up to {FORMAT}: "
+            "start the version that wrote them, or start over from Kafka with "
+            "`surgeline reset --replay`."
+        )
     for name, value in wanted.items():
         if stored.get(name) != value:
             raise RefusedStart(
@@ -119,6 +136,13 @@ async def _check_meta(
                 "start it with the same settings, or start over from Kafka with "
                 "`surgeline reset --replay`."
             )
+    if recorded != str(FORMAT):
+        log.warning(
+            "Stored states of format %s are read, and written in format %d when they change.",
+            recorded,
+            FORMAT,
+        )
+        await store.upgrade_meta(recorded, now=time.time())
 
 
 class Health:
@@ -127,6 +151,7 @@ class Health:
     def __init__(self, worker: WorkerApp) -> None:
         self._worker = worker
         self.beat = time.monotonic()
+        self.stopping = False
 
     def alive(self) -> str | None:
         """Tell what is wrong with the process itself."""
@@ -138,7 +163,7 @@ class Health:
 
     def ready(self) -> str | None:
         """Tell why it does not score now."""
-        wrong = self.alive()
+        wrong = self.alive() or ("stopping" if self.stopping else None)
         if wrong is not None:
             return wrong
         if self._worker.redis_backoff.away:
@@ -158,13 +183,7 @@ async def _running(
 ) -> AsyncIterator[Health]:
     health = Health(worker)
     server = HealthServer(worker.metrics.registry, alive=health.alive, ready=health.ready)
-    try:
-        port = await server.start(settings.http_host, settings.worker_port)
-    except OSError as error:
-        raise RefusedStart(
-            f"SURGELINE_WORKER_PORT={settings.worker_port}: cannot listen ({error.strerror})."
-        ) from error
-    _tell_port(settings, port, port_file)
+    await server.listen("worker", settings.http_host, settings.worker_port, port_file)
     tasks: list[asyncio.Task[None]] = []
     try:
         await worker.producer.start()
@@ -172,22 +191,19 @@ async def _running(
         tasks = [asyncio.create_task(_keep_due(worker)), asyncio.create_task(_watch_kafka(worker))]
         yield health
     finally:
+        health.stopping = True
         for task in tasks:
             task.cancel()
         await _stop(worker)
         await server.stop()
 
 
-def _tell_port(settings: Settings, port: int, port_file: Path | None) -> None:
-    if port_file is not None:
-        port_file.write_text(str(port), encoding="utf-8")
-    log.info("Worker serves metrics at http://%s:%d/metrics.", settings.http_host, port)
-
-
 async def _stop(worker: WorkerApp) -> None:
     """Commit, leave the group, close; bounded, since nothing uncommitted is lost."""
     # Else Faust waits without end, deaf to cancellation, for records that nobody will score.
-    worker.faust.conf.stream_wait_empty = False
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", AlreadyConfiguredWarning)
+        worker.faust.conf.stream_wait_empty = False
     stopping = asyncio.create_task(_leave(worker))
     done, _ = await asyncio.wait((stopping,), timeout=STOP_SECONDS)
     if not done:
@@ -195,6 +211,7 @@ async def _stop(worker: WorkerApp) -> None:
         # The libraries may also hold up the end of the loop, which cancels and waits.
         asyncio.get_running_loop().call_later(LAST_SECONDS, os._exit, 1)
     await worker.store.close()
+    await asyncio.to_thread(worker.tracing.close)
 
 
 async def _leave(worker: WorkerApp) -> None:
@@ -221,20 +238,12 @@ async def _keep_due(worker: WorkerApp) -> None:
     while True:
         await asyncio.sleep(DUE_SECONDS)
         try:
-            await _require_scores(worker)
+            await worker.ownership.require_scores()
+            await worker.ownership.check_fences()
             await worker.ownership.evaluate_due()
         except Exception as error:  # noqa: BLE001  # whatever it is ends the process
             worker.ownership.fail(error)
             return
-
-
-async def _require_scores(worker: WorkerApp) -> None:
-    """Raise RefusedStart when Redis was emptied: a claim would silently begin anew."""
-    if not await worker.redis_backoff.answered(worker.store.meta):
-        raise RefusedStart(
-            "Redis was emptied while this worker was scoring. To rebuild the scores from Kafka's "
-            "log, run `surgeline reset --replay` or set SURGELINE_ON_MISSING_STATE=replay."
-        )
 
 
 async def _watch_kafka(worker: WorkerApp) -> None:

@@ -6,13 +6,20 @@ from typing import Any, Final
 
 import msgspec
 
-from scoring.account import CHANNELS, AccountState, encode_state
+from scoring.account import CHANNELS, AccountState, encode_state, merged_into
 from scoring.dedupe import SeenIds
 from scoring.fold import Account
-from scoring.report import Scores, leaderboard_value, rfc3339, scores_at
+from scoring.history import DAYS_KEPT
+from scoring.kpis.facts import FactPacker, Names
+from scoring.live import Errand, Transition
+from scoring.report import leaderboard_value, rfc3339
 from scoring.rules import Rules
-from scoring.transitions import Transition, next_due
+from scoring.scores import Scores, scores_at
+from scoring.transitions import next_due
+from stream.alerting import AnnounceAlert
+from stream.fact_logs import FactWrite
 from stream.outputs import Announcement
+from stream.past import pack_days
 from stream.state_store import AccountWrite, seen_suffix
 from stream.topics import SCORE_CHANGES
 
@@ -23,19 +30,27 @@ NO_TIER: Final = "none"
 
 _to_json = msgspec.json.Encoder().encode
 
-Writer = Callable[[Account, float], tuple[AccountWrite, Announcement]]
+Writer = Callable[[Account, float], tuple[AccountWrite, list[Announcement]]]
+AnnounceErrand = Callable[[Errand], Announcement]
 
 
-def account_writer(rules: Rules) -> Writer:
+def account_writer(
+    rules: Rules, announce_alert: AnnounceAlert, announce_errand: AnnounceErrand
+) -> Writer:
     """Return the function from account and time (Unix seconds) to what is stored and announced.
 
-    It takes the account's transitions and fresh event ids out of it.
+    It takes the account's transitions, alerts, errands, history, facts and fresh event ids out of it.
     """
+    packer = FactPacker(rules.read_page)
 
-    def write(account: Account, now: float) -> tuple[AccountWrite, Announcement]:
-        state, transitions = account.state, account.live.announced
-        account.live.announced = []
-        scores = scores_at(state, now, rules, account.live)
+    def write(account: Account, now: float) -> tuple[AccountWrite, list[Announcement]]:
+        state, live = account.state, account.live
+        names: Names = {}
+        facts = _facts(account, packer, names, rules)
+        transitions, alerts = live.announced, live.alerts
+        errands, live.errands = live.errands, []
+        live.announced, live.alerts = [], []
+        scores = scores_at(state, now, rules, live)
         stored = AccountWrite(
             account_id=state.account_id,
             fields=_fields(state, scores, now),
@@ -51,12 +66,32 @@ def account_writer(rules: Rules) -> Writer:
             moves=[t.subject for t in transitions if t.rule == "stage_changed"],
             fresh=_fresh(account.seen),
             dropped=[seen_suffix(CHANNELS[code], day) for code, day in account.seen.forgotten],
+            days=pack_days(live.days[-DAYS_KEPT:]),
+            facts=facts,
+            names=names,
         )
         account.seen.fresh.clear()
         account.seen.forgotten.clear()
-        return stored, _announcement(state, scores, transitions, now)
+        live.days.clear()
+        return stored, [
+            _announcement(state, scores, transitions, now),
+            *map(announce_alert, alerts),
+            *map(announce_errand, errands),
+        ]
 
     return write
+
+
+def _facts(account: Account, packer: FactPacker, names: Names, rules: Rules) -> FactWrite:
+    kept, newest = rules.model.kpis, account.state.newest.values()
+    packed = packer.take(account.live, names)
+    return FactWrite(
+        events=packed.events,
+        records=packed.records,
+        oldest=max(newest, default=0.0) - kept.keep_seconds,
+        spare_seconds=kept.keep_seconds / 8.0,
+        most=kept.most_facts,
+    )
 
 
 def _fresh(seen: SeenIds) -> list[tuple[str, bytes]]:
@@ -91,6 +126,7 @@ def _fields(state: AccountState, scores: Scores, now: float) -> list[str]:
         "first_event_at", _time(state.first_event_at),
         "last_event_at", _time(state.last_event_at),
         "as_of", rfc3339(now),
+        *(() if state.ledger is None else ("merged_into", _cut(state.ledger.merged_into or ""))),
     ]  # fmt: skip
 
 
@@ -115,6 +151,8 @@ def _announcement(
             for t in transitions
         ],
     }
+    if (other := merged_into(state)) is not None:
+        body["merged_into"] = other
     return Announcement(
         SCORE_CHANGES, state.account_id.encode("utf-8", "surrogatepass"), _to_json(body)
     )

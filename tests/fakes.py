@@ -9,8 +9,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from scoring.history import DayScores
+from scoring.kpis.facts import Names
 from stream.errors import Unreachable
-from stream.state_store import BOARDS, AccountWrite, Answer, Commit, Fence
+from stream.fact_logs import MOST_NAMES, MOST_SPEND, NEVER, SPEND_CUT, cut
+from stream.past import unpack_days
+from stream.state_store import BOARDS, FORMAT, AccountWrite, Answer, Commit, Fence
 
 
 @dataclass(slots=True)
@@ -30,6 +34,12 @@ class StoredShard:
     seen: dict[tuple[str, str], bytes] = field(default_factory=dict)
     """(account id, seen suffix) -> hashes."""
     outbox: dict[int, bytes] = field(default_factory=dict)
+    days: dict[str, dict[int, bytes]] = field(default_factory=dict)
+    """Account id -> place in the ring -> the scores of a day."""
+    facts: dict[str, tuple[bytes, bytes]] = field(default_factory=dict)
+    """Account id -> events, records."""
+    names: Names = field(default_factory=dict)
+    spend: dict[bytes, float] = field(default_factory=dict)
 
 
 class InMemoryStore:
@@ -43,6 +53,7 @@ class InMemoryStore:
         self.shards: defaultdict[int, StoredShard] = defaultdict(StoredShard)
         self.claims: list[tuple[int, str]] = []
         self.commits: list[tuple[Commit, Answer]] = []
+        self.stored_meta: dict[str, str] = {"format": str(FORMAT)}
         self._failures = 0
         self._replies_to_lose = 0
 
@@ -94,6 +105,27 @@ class InMemoryStore:
         await self._reached()
         return [self.shards[shard].seen.get(key, b"") for key in keys]
 
+    async def history(self, shard: int, account_ids: Sequence[str]) -> list[list[DayScores]]:
+        """Return the scores of days that ended, oldest first."""
+        await self._reached()
+        rings = [self.shards[shard].days.get(each, {}) for each in account_ids]
+        return [unpack_days(b"".join(ring.values())) for ring in rings]
+
+    async def facts(self, shard: int, account_ids: Sequence[str]) -> list[tuple[bytes, bytes]]:
+        """Return (events, records) of each of *account_ids*."""
+        await self._reached()
+        return [self.shards[shard].facts.get(each, (b"", b"")) for each in account_ids]
+
+    async def names(self, shard: int) -> Names:
+        """Return the texts behind the hashes in the shard's facts."""
+        await self._reached()
+        return dict(self.shards[shard].names)
+
+    async def spend(self, shard: int) -> list[tuple[float, bytes]]:
+        """Return the spend kept, oldest first."""
+        await self._reached()
+        return _by_time(self.shards[shard].spend)
+
     async def due(self, shard: int, now: float, limit: int) -> list[str]:
         """See `StateStore.due`."""
         await self._reached()
@@ -105,16 +137,27 @@ class InMemoryStore:
         await self._reached()
         return dict(sorted(self.shards[shard].outbox.items()))
 
-    async def announced(self, shard: int, seqs: Sequence[int]) -> None:
+    async def announced(self, shard: int, seqs: Sequence[int]) -> int:
         """See `StateStore.announced`."""
         await self._reached()
-        for seq in seqs:
-            self.shards[shard].outbox.pop(seq, None)
+        waiting = self.shards[shard].outbox
+        return sum(waiting.pop(seq, None) is not None for seq in seqs)
+
+    async def look_again(self, shard: int, account_ids: Sequence[str]) -> None:
+        """See `StateStore.look_again`."""
+        await self._reached()
+        stored = self.shards[shard]
+        stored.due.update({each: 0.0 for each in account_ids if each in stored.states})
 
     async def account(self, shard: int, account_id: str) -> dict[str, str]:
         """Return the hash of an account, empty for unknown ones."""
         await self._reached()
         return dict(self.shards[shard].accounts.get(account_id, {}))
+
+    async def meta(self) -> dict[str, str]:
+        """Return what is recorded of the whole store."""
+        await self._reached()
+        return dict(self.stored_meta)
 
     async def fences(self, shards: Iterable[int]) -> dict[int, Fence]:
         """Return the fence of each of *shards*."""
@@ -170,6 +213,10 @@ def _apply(stored: StoredShard, commit: Commit) -> None:
     stored.offsets.update({topic: new for topic, _, new in commit.offsets})
     if commit.time is not None:
         stored.time = commit.time
+    for number, text in commit.names.items():
+        if len(stored.names) < MOST_NAMES:
+            stored.names.setdefault(number, text)
+    _write_spend(stored, commit.spend)
     if commit.announcement is not None:
         stored.outbox[stored.seq] = bytes(commit.announcement)
 
@@ -186,8 +233,35 @@ def _write_account(stored: StoredShard, write: AccountWrite) -> None:
     for suffix, hashes in write.fresh:
         key = account_id, suffix
         stored.seen[key] = stored.seen.get(key, b"") + hashes
+    stored.days.setdefault(account_id, {}).update(write.days)
+    _write_facts(stored, write)
     for suffix in write.dropped:
         stored.seen.pop((account_id, suffix), None)
+
+
+def _write_facts(stored: StoredShard, write: AccountWrite) -> None:
+    facts = write.facts
+    events, records = stored.facts.get(write.account_id, (b"", b""))
+    if facts.events:
+        bounds = {"oldest": facts.oldest, "spare_seconds": facts.spare_seconds}
+        events = cut(events + facts.events, **bounds, most=facts.most)
+    if facts.records:
+        records = cut(records + facts.records, oldest=NEVER, spare_seconds=0.0, most=facts.most)
+    stored.facts[write.account_id] = events, records
+
+
+def _write_spend(stored: StoredShard, spend: Sequence[tuple[float, bytes]]) -> None:
+    stored.spend.update({member: time for time, member in spend})
+    surplus = len(stored.spend) - MOST_SPEND
+    if surplus > MOST_SPEND / 8:
+        dropped = _by_time(stored.spend)[:surplus]
+        for _, member in dropped:
+            del stored.spend[member]
+        stored.spend[SPEND_CUT] = dropped[-1][0]
+
+
+def _by_time(spend: Mapping[bytes, float]) -> list[tuple[float, bytes]]:
+    return sorted((time, member) for member, time in spend.items())
 
 
 def _count(funnel: Counter[str], before: Mapping[str, str], write: AccountWrite) -> None:

@@ -15,7 +15,8 @@ OLDEST_JAVA = 17
 COPY_DEPENDENCIES = "org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies"
 DOWNLOAD_SECONDS = 600
 
-# Kafka's own artifact has no SLF4J binding among its dependencies and would log nothing.
+# Kafka's own artifact has no SLF4J binding among its dependencies and would log nothing. Of the
+# tools one is needed, kafka-acls, and none of what the others depend on.
 POM = f"""\
 <project xmlns="http://maven.apache.org/POM/4.0.0">
   <modelVersion>4.0.0</modelVersion>
@@ -28,6 +29,12 @@ POM = f"""\
       <groupId>org.apache.kafka</groupId>
       <artifactId>kafka_2.13</artifactId>
       <version>{KAFKA_VERSION}</version>
+    </dependency>
+    <dependency>
+      <groupId>org.apache.kafka</groupId>
+      <artifactId>kafka-tools</artifactId>
+      <version>{KAFKA_VERSION}</version>
+      <exclusions><exclusion><groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>
     </dependency>
     <dependency>
       <groupId>org.apache.logging.log4j</groupId>
@@ -100,7 +107,7 @@ def find_jars() -> Path:
         os.environ.get("SURGELINE_TEST_CACHE")
         or Path(__file__).resolve().parent.parent / ".cache" / "kafka"
     ).absolute()
-    jars = cache / KAFKA_VERSION
+    jars = cache / f"{KAFKA_VERSION}-tools"
     if jars.is_dir():
         return jars
     maven = shutil.which("mvn")

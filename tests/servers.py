@@ -74,6 +74,11 @@ class Server:
         """Return the process id of the server itself, not of its leash."""
         return self._host.pid
 
+    @property
+    def alive(self) -> bool:
+        """Tell whether it runs, paused or not."""
+        return self._host.alive
+
     def start(self) -> None:
         """Start it and wait until it answers. Raise ServerUnavailable when it does not."""
         self._host.start()
@@ -137,7 +142,9 @@ class KafkaServer(Server):
     """One Kafka node, broker and controller in one process.
 
     *config* adds to or replaces broker properties. With *own* the server given by URL is not
-    taken, so that it can be killed and paused.
+    taken, so that it can be killed and paused. *listeners*, name -> protocol, come beside the one
+    without security, each with an address of its own; *format_arguments* are for formatting its
+    storage. With either it is a process of ours, so that it can read files of the test.
     """
 
     def __init__(
@@ -146,8 +153,12 @@ class KafkaServer(Server):
         config: Mapping[str, str] | None = None,
         heap_megabytes: int = 512,
         own: bool = False,
+        listeners: Mapping[str, str] | None = None,
+        format_arguments: Sequence[str] = (),
     ) -> None:
-        given = None if own else os.environ.get("SURGELINE_KAFKA_URL")
+        local = bool(listeners or format_arguments)
+        given = None if own or local else os.environ.get("SURGELINE_KAFKA_URL")
+        self.listeners = {name: f"{LOOPBACK}:{free_port()}" for name in listeners or {}}
         properties = {**NODE_CONFIG, **(config or {})}
         self._cluster_id: str | None = None if given else uuid.uuid4().hex[:22]
         self._format: list[str] | None = None
@@ -156,12 +167,17 @@ class KafkaServer(Server):
         if given:
             self.address = given.removeprefix("kafka://")
             host = Given(given)
-        elif docker_answers():
+        elif not local and docker_answers():
             host = self._container(properties, heap_megabytes)
         else:
+            protocols = [f"{name}:{protocol}" for name, protocol in (listeners or {}).items()]
+            protocols.insert(0, properties["listener.security.protocol.map"])
+            properties["listener.security.protocol.map"] = ",".join(protocols)
             java = [find_java(), f"-Xmx{heap_megabytes}m", "-cp", f"{find_jars()}/*"]
             directory = Path(tempfile.mkdtemp(prefix="surgeline-kafka-"))
             host = self._process(java, properties, directory)
+            if self._format is not None:
+                self._format += format_arguments
         name, _, port = self.address.split(",")[0].rpartition(":")
         super().__init__(host, at=(name, int(port)), directory=directory)
 
@@ -192,9 +208,10 @@ class KafkaServer(Server):
 
     def _process(self, java: Sequence[str], properties: Mapping[str, str], directory: Path) -> Host:
         self.address, controller = f"{LOOPBACK}:{free_port()}", f"{LOOPBACK}:{free_port()}"
+        further = "".join(f",{name}://{address}" for name, address in self.listeners.items())
         listening = {
-            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{controller}",
-            "advertised.listeners": f"PLAINTEXT://{self.address}",
+            "listeners": f"PLAINTEXT://{self.address},CONTROLLER://{controller}{further}",
+            "advertised.listeners": f"PLAINTEXT://{self.address}{further}",
             "controller.quorum.bootstrap.servers": controller,
             "log.dirs": str(directory / "data"),
         }
@@ -208,7 +225,7 @@ class KafkaServer(Server):
         return LocalProcess([*run, "kafka.Kafka", config], directory=directory)
 
     def _answers(self) -> bool:
-        found = _run_apart(kafka_cluster_id(self.address))
+        found = run_apart(kafka_cluster_id(self.address))
         return found is not None and self._cluster_id in (None, found)
 
 
@@ -246,7 +263,7 @@ class RedisServer(Server):
         super().__init__(host, at=at, directory=directory)
 
     def _answers(self) -> bool:
-        found = _run_apart(redis_process_id(self.url))
+        found = run_apart(redis_process_id(self.url))
         if isinstance(self._host, LocalProcess):
             return self._host.alive and found == self.pid
         return found is not None
@@ -295,7 +312,7 @@ def _accepts(at: tuple[str, int]) -> bool:
     return True
 
 
-def _run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
+def run_apart(coroutine: Coroutine[Any, Any, T]) -> T:
     """Run *coroutine* to its end, also where a loop is running already."""
     with ThreadPoolExecutor(max_workers=1) as pool:
         return pool.submit(asyncio.run, coroutine).result()

@@ -12,7 +12,7 @@ from scoring.rules import Rules
 from stream.routing import shard_of
 from stream.state_store import FORMAT, Answer, Commit, RedisStore
 from stream.writing import account_writer
-from tests.builders import fold_all, new_account
+from tests.builders import announce_alert, announce_errand, fold_all, new_account
 
 PARTITIONS = 4
 
@@ -45,13 +45,14 @@ async def store_accounts(
         by_shard: dict[int, list[Account]] = defaultdict(list)
         for account in accounts.values():
             by_shard[shard_of(account.state.account_id, PARTITIONS)].append(account)
-        write = account_writer(Rules.of(default_model()))
+        write = account_writer(Rules.of(default_model()), announce_alert, announce_errand)
         for shard, members in by_shard.items():
             now = newest_time(account.state for account in members)
             assert now is not None
             fence = await store.claim(shard, "tests")
             commit = Commit(shard, "tests", fence.seq, secrets.token_hex(4), [], time=now)
             commit.accounts = [write(account, now)[0] for account in members]
+            commit.names = {n: text for each in commit.accounts for n, text in each.names.items()}
             assert await store.commit(commit) is Answer.APPLIED
     finally:
         await store.close()

@@ -9,7 +9,23 @@ import typer
 from typer.core import TyperGroup
 
 from scoring.errors import ScoringError
-from stream.cli import operating, reading, running, scoring_files
+from stream.cli import (
+    boarding,
+    burying,
+    checking,
+    collecting,
+    describing,
+    forgetting,
+    importing,
+    kpis,
+    notifying,
+    operating,
+    reading,
+    resolving,
+    running,
+    saving,
+    scoring_files,
+)
 from stream.cli.output import say
 from stream.errors import SurgelineError
 
@@ -37,7 +53,23 @@ def create_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    for module in (running, reading, scoring_files, operating):
+    for module in (
+        running,
+        reading,
+        kpis,
+        boarding,
+        collecting,
+        scoring_files,
+        operating,
+        checking,
+        saving,
+        burying,
+        notifying,
+        resolving,
+        importing,
+        describing,
+        forgetting,
+    ):
         module.register(app)
     return app
 

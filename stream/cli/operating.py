@@ -38,7 +38,7 @@ def topics(
     from stream.settings import load_settings
 
     settings = load_settings(kafka_url=kafka_url)
-    _quiet_libraries()
+    quiet_libraries()
     found = asyncio.run(_topics(settings, create=create))
     if as_json:
         print_json(
@@ -87,7 +87,7 @@ def _kept(topic: "TopicFound") -> str:
     return f"{topic.retention_ms / DAY_MS:.2f} days" if rest else f"{days} days"
 
 
-def _quiet_libraries() -> None:
+def quiet_libraries() -> None:
     """Let Kafka's client not log what the command itself says in one sentence."""
     logging.getLogger("aiokafka").setLevel(logging.CRITICAL + 1)
 
@@ -113,7 +113,7 @@ def reset(
     place = redis_place(settings.redis_url)
     if not yes:
         typer.confirm(f"Delete all Surgeline keys from Redis at {place}?", abort=True, err=True)
-    _quiet_libraries()
+    quiet_libraries()
     erased = asyncio.run(_reset(settings, replay=replay))
     say(f"deleted {erased} keys from Redis at {place}.")
     if replay:
@@ -128,16 +128,20 @@ def reset(
 async def _reset(settings: "Settings", *, replay: bool) -> int:
     from stream.kafka_admin import input_partitions
     from stream.model_file import read_model
-    from stream.state_store import FORMAT, RedisStore
+    from stream.people.keeping import erased_in_accounts, put_back
+    from stream.redis_access import open_store
+    from stream.state_store import FORMAT
 
     digest = read_model(settings.model).digest
-    await _refuse_while_working(settings, must_answer=replay)
+    await refuse_while_working(settings, must_answer=replay)
     # Everything that can fail comes before the first key is gone.
     partitions = await input_partitions(settings) if replay else None
-    store = RedisStore(settings.redis_url)
+    store = open_store(settings)
     try:
+        people = await erased_in_accounts(store) if replay else {}
         erased = await store.erase()
         if replay:
+            await put_back(store, people, partitions or settings.partitions)
             await store.write_meta(
                 {
                     "partitions": partitions or settings.partitions,
@@ -153,26 +157,28 @@ async def _reset(settings: "Settings", *, replay: bool) -> int:
     return erased
 
 
-async def _refuse_while_working(settings: "Settings", *, must_answer: bool) -> None:
-    """Raise RefusedStart while workers are in the group; say so when that cannot be known."""
+async def refuse_while_working(settings: "Settings", *, must_answer: bool) -> None:
+    """Raise RefusedStart while workers or resolvers run; say so when that cannot be known."""
     from stream.errors import RefusedStart, Unreachable
     from stream.kafka_admin import group_members
 
-    try:
-        members = await group_members(settings)
-    except Unreachable as error:
-        if must_answer:
-            raise
-        say(f"warning: {error} Whether a worker is running is not known.")
-        return
-    if members is None:
-        say("warning: the broker does not say whether a worker is running; none must be.")
-    elif members:
-        whose = "1 worker is" if members == 1 else f"{members} workers are"
-        raise RefusedStart(
-            f"{whose} in consumer group {settings.group}: stop all workers first. One that was "
-            f"killed leaves after {settings.session_seconds:g} s."
-        )
+    for process, group in (("worker", settings.group), ("resolver", f"{settings.group}-resolver")):
+        try:
+            members = await group_members(settings.model_copy(update={"group": group}))
+        except Unreachable as error:
+            if must_answer:
+                raise
+            say(f"warning: {error} Whether a worker is running is not known.")
+            return
+        if members is None:
+            say("warning: the broker does not say whether a worker is running; none must be.")
+            return
+        if members:
+            whose = f"1 {process} is" if members == 1 else f"{members} {process}s are"
+            raise RefusedStart(
+                f"{whose} in consumer group {group}: stop all {process}s first. One that was "
+                f"killed leaves after {settings.session_seconds:g} s."
+            )
 
 
 def exporter(
@@ -184,10 +190,11 @@ def exporter(
 ) -> None:
     """Serve the funnel as Prometheus metrics until it is told to stop."""
     from stream.exporter import run_exporter
-    from stream.logs import set_up_logging
+    from stream.logs import last_line_logged, set_up_logging
     from stream.model_file import read_model
     from stream.settings import load_settings
 
     settings = load_settings(redis_url=redis_url, model=model)
-    set_up_logging(settings.log_level)
-    run_exporter(settings, read_model(settings.model), port_file=port_file)
+    set_up_logging(settings.log_level, process="exporter", form=settings.log_format)
+    with last_line_logged(settings.log_format):
+        run_exporter(settings, read_model(settings.model), port_file=port_file)

@@ -42,6 +42,8 @@ def _facts(report: Mapping[str, Any], details: Mapping[str, Any]) -> Iterable[tu
     yield "surging on", ", ".join(report["surging"]) or "nothing"
     yield "contacts", report["contacts"]
     yield "events", _span(report)
+    if report["noise"]:
+        yield "of these noise", noise_text(report["noise"])
     for name in ("domains", "industry", "employees", "parent_account_id", "icp_fit"):
         value = details.get(name)
         if value is not None:
@@ -53,6 +55,15 @@ def _span(report: Mapping[str, Any]) -> str:
     if report["first_event_at"] is None:
         return str(report["events"])
     return f"{report['events']}, {report['first_event_at']} to {report['last_event_at']}"
+
+
+def noise_text(noise: Mapping[str, int]) -> str:
+    """Return how many events were labelled as noise, by reason.
+
+    >>> noise_text({"crawler": 3, "health_check": 1})
+    '3 crawler, 1 health check'
+    """
+    return ", ".join(f"{count} {reason.replace('_', ' ')}" for reason, count in noise.items())
 
 
 def _scores(report: Mapping[str, Any], console: Console) -> RenderableType:
@@ -76,6 +87,12 @@ def print_explanation(found: Mapping[str, Any], *, name: str | None) -> None:
     _print_because(found, console)
     for section in (_engagement, _surge, _relationship, _stage):
         console.print(section(found, console))
+    if found["noise"]:
+        console.print(
+            text(
+                f"\nLabelled as noise, and scored as nothing: {noise_text(found['noise'])}.", "dim"
+            )
+        )
 
 
 def _print_because(found: Mapping[str, Any], console: Console) -> None:

@@ -44,16 +44,17 @@ def worker(
     port_file: PortFile = None,
 ) -> None:
     """Score events from Kafka into Redis until it is told to stop."""
-    from stream.logs import set_up_logging
+    from stream.logs import last_line_logged, set_up_logging
     from stream.model_file import read_model
     from stream.settings import load_settings
 
     chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url, model=model, clock=clock)
-    scoring_model = read_model(chosen.model)
-    set_up_logging(chosen.log_level)
-    from stream.worker import run_worker
+    set_up_logging(chosen.log_level, process="worker", form=chosen.log_format)
+    with last_line_logged(chosen.log_format):
+        scoring_model = read_model(chosen.model)
+        from stream.worker import run_worker
 
-    run_fast(run_worker(chosen, scoring_model, port_file=port_file))
+        run_fast(run_worker(chosen, scoring_model, port_file=port_file))
 
 
 def up(
@@ -64,10 +65,10 @@ def up(
         Path | None, typer.Option(help="Write the addresses here as JSON once all are ready.")
     ] = None,
 ) -> None:
-    """Run the whole of Surgeline in this terminal: broker, Redis, workers, exporter."""
+    """Run all of Surgeline in this terminal: broker, Redis and every process but the notifier."""
     from stream.settings import load_settings
 
-    load_settings(clock=clock)
+    load_settings(clock=clock, embedded=True)
     _run_until_signal(_up(workers, clock, partitions, ready_file))
 
 
@@ -92,6 +93,8 @@ def _forget(ready_file: Path | None) -> None:
 def _print_addresses(stack: "Stack", console: Console) -> None:
     at = stack.addresses
     console.print("[bold]Surgeline is up.[/bold] Ctrl-C ends all of it.")
+    console.print(f"  Board     [bold]{at['board']}[/bold]")
+    console.print(f"  Collector {at['collector']}")
     console.print(f"  Kafka     {at['kafka']}")
     console.print(f"  Redis     {at['redis']}")
     console.print(f"  Exporter  {at['exporter']}")
@@ -123,11 +126,11 @@ async def _demo(console: Console, *, once: bool, seed: int, workers: int) -> Non
     from stream.stack import running_stack
 
     end = dt.datetime.now(dt.UTC)
-    console.print("Starting broker, Redis, worker and exporter on loopback ...", style="dim")
+    console.print("Starting broker, Redis and Surgeline on loopback ...", style="dim")
     async with running_stack(workers=workers, clock="event", partitions=DEMO_PARTITIONS) as stack:
         at = stack.addresses
         settings = load_settings(
-            kafka_url=at["kafka"], redis_url=at["redis"], clock="event", model=None
+            embedded=True, kafka_url=at["kafka"], redis_url=at["redis"], clock="event"
         )
         lines = await asyncio.to_thread(simulated_lines, seed, end=end)
         with _bars(len(lines)) as (on_sent, on_scored):
@@ -217,8 +220,8 @@ def replay(
 async def _replay(files: list[str], settings: Any, *, wait: bool) -> None:
     from stream.event_files import EventFiles
     from stream.kafka_admin import declare_topics, wait_for_kafka
+    from stream.redis_access import open_store
     from stream.replay import replay_producer, scored, send_lines
-    from stream.state_store import RedisStore
 
     await wait_for_kafka(settings, lambda error: say(f"{error} Waiting for it."))
     partitions = await declare_topics(settings)
@@ -227,7 +230,7 @@ async def _replay(files: list[str], settings: Any, *, wait: bool) -> None:
         async with replay_producer(settings) as producer:
             sent = await send_lines(lines, producer, prefix=settings.topic_prefix, progress=on_sent)
         if wait:
-            store = RedisStore(settings.redis_url)
+            store = open_store(settings)
             await scored(sent, store, partitions=partitions, progress=on_scored)
             await store.close()
     unroutable = f", {sent.unroutable} of them dead letters" if sent.unroutable else ""

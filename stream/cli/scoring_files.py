@@ -45,6 +45,7 @@ def score(
     from scoring.rules import Rules
     from stream.event_files import EventFiles
     from stream.model_file import read_model
+    from stream.networks import open_networks
     from stream.offline import score_lines
     from stream.settings import load_settings
 
@@ -57,6 +58,7 @@ def score(
         as_of=as_of_seconds(as_of),
         now=time.time(),
         max_record_bytes=settings.max_record_bytes,
+        look_up=open_networks(settings.networks),
     )
     _summarise(run, lines, given=as_of is not None)
     if as_json:
@@ -71,8 +73,7 @@ def _print_reports(run: "OfflineRun", rules: "Rules") -> None:
     as_of = run.as_of
     if as_of is not None:
         print_json(
-            account_report(account.state, as_of, rules)
-            for _, account in sorted(run.accounts.items())
+            account_report(state, as_of, rules) for _, state in sorted(run.standing().items())
         )
 
 
@@ -80,11 +81,12 @@ def _print_best(run: "OfflineRun", rules: "Rules", *, by: str, limit: int) -> No
     from scoring.report import account_report, rfc3339
     from stream.cli.listing import accounts_table, listed
 
-    if run.as_of is None or not run.accounts:
+    states = run.standing()
+    if run.as_of is None or not states:
         return
-    reports = {i: account_report(a.state, run.as_of, rules) for i, a in run.accounts.items()}
+    reports = {i: account_report(state, run.as_of, rules) for i, state in states.items()}
     best = sorted(reports, key=lambda i: (-reports[i][by], i))[:limit]
-    rows = [listed(run.accounts[i].state, run.as_of, rules, reports[i]) for i in best]
+    rows = [listed(states[i], run.as_of, rules, reports[i]) for i in best]
     console = terminal()
     console.print(accounts_table(rows, console))
     shown = f"{len(rows)} of {len(reports)} accounts as of {rfc3339(run.as_of)}"
@@ -109,7 +111,15 @@ def _summary(run: "OfflineRun", lines: "EventFiles", *, given: bool) -> Iterator
     parts = [f"{run.outcomes[each]} {each.replace('_', ' ')}" for each in counted]
     if given:
         parts.append(f"{run.left_out} left out as later than asked for")
-    yield f"records: {', '.join(parts)}; accounts: {len(run.accounts)}."
+    yield f"records: {', '.join(parts)}; accounts: {len(run.standing())}."
+    if run.noise:
+        labelled = ", ".join(
+            f"{n} {each.replace('_', ' ')}" for each, n in sorted(run.noise.items())
+        )
+        yield f"labelled as noise, and scored as nothing: {labelled}."
+    if run.resolved:
+        rules = ", ".join(f"{count} by {rule}" for rule, count in sorted(run.resolved.items()))
+        yield f"events without an account: {rules}; {run.backwards} of them backwards."
     for reason, number in sorted(run.dead.items()):
         first = run.examples[reason]
         where = lines.place(first.line)

@@ -26,6 +26,8 @@ class Plan(msgspec.Struct, frozen=True):
     started_at: float = 0.0
     """Unix seconds at which the process was started."""
     topic_prefix: str = ""
+    partitions: int = PARTITIONS
+    log_level: str = "warning"
 
     def started_now(self) -> "Plan":
         return msgspec.structs.replace(self, started_at=time.time())
@@ -41,7 +43,7 @@ class Plan(msgspec.Struct, frozen=True):
             redis_url=self.redis_url,
             group=self.group,
             topic_prefix=self.topic_prefix,
-            partitions=PARTITIONS,
+            partitions=self.partitions,
             session_seconds=SESSION_SECONDS,
         )
 
@@ -53,8 +55,8 @@ class Plan(msgspec.Struct, frozen=True):
             "SURGELINE_REDIS_URL": self.redis_url,
             "SURGELINE_GROUP": self.group,
             "SURGELINE_TOPIC_PREFIX": self.topic_prefix,
-            "SURGELINE_PARTITIONS": str(PARTITIONS),
+            "SURGELINE_PARTITIONS": str(self.partitions),
             "SURGELINE_SESSION_SECONDS": str(SESSION_SECONDS),
             "SURGELINE_WORKER_PORT": "0",
-            "SURGELINE_LOG_LEVEL": "warning",
+            "SURGELINE_LOG_LEVEL": self.log_level,
         }

@@ -119,21 +119,29 @@ class Worker:
             return None
 
 
-@contextlib.asynccontextmanager
-async def running_worker(plan: Plan, directory: Path) -> AsyncIterator[Worker]:
-    """Run the real command with the settings of *plan*."""
-    port_file = directory / f"{plan.group}.port"
+async def start_worker(plan: Plan, directory: Path, *, name: str = "") -> Worker:
+    """Start the real command with the settings of *plan*; *name* tells several of a group apart."""
+    own = f"{plan.group}{name}"
+    port_file = directory / f"{own}.port"
+    port_file.unlink(missing_ok=True)
     command = [sys.executable, "-m", "stream.cli.main", "worker", "--port-file", str(port_file)]
     child = Child(
         "worker",
         command,
-        log_path=directory / f"{plan.group}.log",
+        log_path=directory / f"{own}.log",
         environment=environment(plan),
         directory=directory,
     )
     started_at = time.time()
     await child.start()
+    return Worker(child, port_file, started_at)
+
+
+@contextlib.asynccontextmanager
+async def running_worker(plan: Plan, directory: Path) -> AsyncIterator[Worker]:
+    """Run the real command with the settings of *plan*."""
+    worker = await start_worker(plan, directory)
     try:
-        yield Worker(child, port_file, started_at)
+        yield worker
     finally:
-        await child.stop(grace_seconds=15.0)
+        await worker.child.stop(grace_seconds=15.0)

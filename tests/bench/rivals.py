@@ -32,6 +32,7 @@ from stream.transport import MicroBatchTransport, Undecoded
 from stream.writing import account_writer
 from tests.bench.meter import Stopwatch
 from tests.bench.plan import Plan
+from tests.builders import announce_alert, announce_errand
 
 STOP_SECONDS = 5.0
 TAKEN = 1_000
@@ -69,7 +70,7 @@ class Accounts:
 
     def __init__(self) -> None:
         self._rules = Rules.of(default_model())
-        self._write = account_writer(self._rules)
+        self._write = account_writer(self._rules, announce_alert, announce_errand)
         self._accounts: dict[str, Account] = {}
 
     def fold(self, decoded: Decoded) -> Account:

@@ -5,6 +5,10 @@ import secrets
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+from scoring.history import DayScores
+from scoring.kpis.facts import Names
+from stream.fact_logs import FactWrite
+from stream.past import pack_days
 from stream.state_store import AccountWrite, Answer, Commit, Fence, StateStore, shard_prefix
 from tests.fakes import InMemoryStore
 
@@ -15,13 +19,19 @@ LATER = 1e11
 class ReadableStore(StateStore, Protocol):
     """A state store with the reads that other programs need."""
 
-    async def fences(self, shards: Sequence[int]) -> dict[int, Fence]: ...
-
     async def funnel(self, shards: Sequence[int]) -> dict[str, int]: ...
 
     async def leaders(
         self, board: str, shards: Sequence[int], limit: int
     ) -> dict[int, list[str]]: ...
+
+    async def history(self, shard: int, account_ids: Sequence[str]) -> list[list[DayScores]]: ...
+
+    async def facts(self, shard: int, account_ids: Sequence[str]) -> list[tuple[bytes, bytes]]: ...
+
+    async def names(self, shard: int) -> Names: ...
+
+    async def spend(self, shard: int) -> list[tuple[float, bytes]]: ...
 
 
 class Inside(Protocol):
@@ -122,6 +132,8 @@ class Subject:
         time: float | None = None,
         announcement: bytes | None = None,
         shard: int | None = None,
+        names: Names | None = None,
+        spend: Sequence[tuple[float, bytes]] = (),
     ) -> Commit:
         return Commit(
             shard=self.shard if shard is None else shard,
@@ -132,6 +144,8 @@ class Subject:
             accounts=list(accounts),
             time=time,
             announcement=announcement,
+            names=names or {},
+            spend=list(spend),
         )
 
     def fence(self) -> Fence:
@@ -143,14 +157,29 @@ class Subject:
     def seen(self, *keys: tuple[str, str]) -> list[bytes]:
         return self._run(self._store.seen(self.shard, keys))
 
+    def history(self, *account_ids: str) -> list[list[DayScores]]:
+        return self._run(self._store.history(self.shard, account_ids))
+
+    def facts(self, *account_ids: str) -> list[tuple[bytes, bytes]]:
+        return self._run(self._store.facts(self.shard, account_ids))
+
+    def names(self) -> Names:
+        return self._run(self._store.names(self.shard))
+
+    def spend(self) -> list[tuple[float, bytes]]:
+        return self._run(self._store.spend(self.shard))
+
     def due(self, now: float = LATER, limit: int = 10) -> list[str]:
         return self._run(self._store.due(self.shard, now, limit))
 
     def outbox(self) -> dict[int, bytes]:
         return self._run(self._store.outbox(self.shard))
 
-    def announced(self, *seqs: int) -> None:
-        self._run(self._store.announced(self.shard, seqs))
+    def announced(self, *seqs: int) -> int:
+        return self._run(self._store.announced(self.shard, seqs))
+
+    def look_again(self, *account_ids: str) -> None:
+        self._run(self._store.look_again(self.shard, account_ids))
 
     def funnel(self, *others: int) -> dict[str, int]:
         """Return the funnel counters that are not zero."""
@@ -182,6 +211,8 @@ def account_write(
     fresh: Sequence[tuple[str, bytes]] = (),
     dropped: Sequence[str] = (),
     fields: Sequence[str] = (),
+    days: Sequence[DayScores] = (),
+    facts: FactWrite | None = None,
 ) -> AccountWrite:
     # As a worker does, the hash names the bucket and whether the account surges.
     named = ["bucket", bucket, "surging", "1" if surging else "0", *fields]
@@ -196,6 +227,8 @@ def account_write(
         moves=list(moves),
         fresh=list(fresh),
         dropped=list(dropped),
+        days=pack_days(days),
+        facts=facts or FactWrite(),
     )
 
 

@@ -281,6 +281,7 @@ CALLS: dict[str, Callable[[RealSubject], object]] = {
     "due": lambda own: own.due(),
     "outbox": lambda own: own.outbox(),
     "announced": lambda own: own.announced(1),
+    "look_again": lambda own: own.look_again("acme"),
     "fences": lambda own: own.fence(),
     "funnel": lambda own: own.funnel(),
     "leaders": lambda own: own.leaders("engagement"),
@@ -397,3 +398,14 @@ def test_garbage_counter_fails_the_commit_before_it_writes(
         subject.commit(subject.unit(1, accounts=[full_write()]))
 
     assert subject.dumped() == before
+
+
+def test_who_was_erased_outlives_a_new_start(own: RealSubject) -> None:
+    own.run(own.store.note_erased(["a" * 32], 5.25))
+    own.run(own.store.write_meta({"partitions": 8}))
+
+    erased = own.run(own.store.erase())
+
+    assert erased == 1
+    assert own.run(own.store.erased_people()) == {"a" * 32: 5.25}
+    assert not own.run(own.store.holds_keys())

@@ -12,6 +12,10 @@ from typing import Any
 import pytest
 import redis.asyncio
 
+from scoring.history import DAYS_KEPT, DayScores
+from scoring.kpis.codes import TOUCH, Code
+from scoring.kpis.facts import FACT
+from stream.fact_logs import HEAD, NEVER, FactWrite, cut
 from stream.state_store import BOARDS, Answer, Fence, RedisStore
 from tests.contract.subject import InsideMemory, InsideRedis, Subject, account_write, full_write
 from tests.fakes import InMemoryStore
@@ -493,9 +497,38 @@ def test_announced_entries_leave_the_outbox(subject: Subject) -> None:
     for seq in range(3):
         subject.write(seq, announcement=b"entry")
 
-    subject.announced(1, 3, 77)
+    removed = subject.announced(1, 3, 77)
 
+    assert removed == 2
     assert list(subject.outbox()) == [2]
+
+
+def test_entries_that_another_worker_announced_are_told_by_their_number(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, announcement=b"entry")
+    subject.announced(1)
+
+    assert subject.announced(1) == 0
+
+
+def test_accounts_to_look_at_again_are_due_at_once(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write("a", due=500.0), account_write("b"), account_write("c", due=7.0))
+
+    subject.look_again("a", "b")
+
+    assert subject.due(now=8.0) == ["a", "b", "c"]
+    assert subject.due(now=0.0) == ["a", "b"]
+
+
+def test_unknown_accounts_are_not_looked_at_again(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write("a"))
+
+    subject.look_again("nobody")
+    subject.look_again()
+
+    assert subject.due() == []
 
 
 def test_announcing_nothing_changes_nothing(subject: Subject) -> None:
@@ -545,3 +578,107 @@ def test_dropped_days_are_forgotten(subject: Subject) -> None:
 
     keys = [("acme", "ad:1"), ("acme", "ad:2"), ("acme", "ad:4")]
     assert subject.seen(*keys) == [b"", b"22222222", b"44444444"]
+
+
+def test_days_that_ended_are_kept_oldest_first(subject: Subject) -> None:
+    subject.claim()
+    first, second = DayScores(19_000, 12.5, 0.0, 99.998), DayScores(19_001, 11.0, 100.0, 0.002)
+
+    subject.write(0, account_write(days=[first]), account_write("other"))
+    subject.write(1, account_write(days=[second]))
+
+    assert subject.history("acme", "other", "unknown") == [[first, second], [], []]
+    assert subject.history() == []
+
+
+def test_day_that_is_told_again_is_replaced(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(days=[DayScores(19_000, 1.0, 2.0, 3.0)]))
+
+    subject.write(1, account_write(days=[DayScores(19_000, 4.0, 5.0, 6.0)]))
+
+    assert subject.history("acme") == [[DayScores(19_000, 4.0, 5.0, 6.0)]]
+
+
+def test_thirteen_weeks_of_days_are_kept(subject: Subject) -> None:
+    subject.claim()
+    days = [DayScores(19_000 + n, float(n % 100), 0.0, 0.0) for n in range(200)]
+
+    for seq, start in enumerate(range(0, 200, 50)):
+        subject.write(seq, account_write(days=days[start : start + 50]))
+
+    assert subject.history("acme") == [days[-DAYS_KEPT:]]
+
+
+def test_days_before_a_long_silence_are_forgotten(subject: Subject) -> None:
+    subject.claim()
+    subject.write(0, account_write(days=[DayScores(19_000, 1.0, 0.0, 0.0)]))
+
+    subject.write(1, account_write(days=[DayScores(19_000 + DAYS_KEPT, 2.0, 0.0, 0.0)]))
+
+    assert subject.history("acme") == [[DayScores(19_000 + DAYS_KEPT, 2.0, 0.0, 0.0)]]
+
+
+def fact(time: float, code: int = Code.PAGE_VISIT, flags: int = TOUCH) -> bytes:
+    return FACT.pack(time, 1.0, 0.5, 1, 2, 3, code, flags)
+
+
+def test_facts_are_appended_in_order(subject: Subject) -> None:
+    subject.claim()
+
+    subject.write(0, account_write(facts=FactWrite(fact(1.0), fact(2.0))))
+    subject.write(1, account_write(facts=FactWrite(fact(3.0))))
+
+    assert subject.facts("acme", "unknown") == [(fact(1.0) + fact(3.0), fact(2.0)), (b"", b"")]
+
+
+def test_a_log_beyond_its_bounds_loses_its_oldest_facts_and_says_so(subject: Subject) -> None:
+    subject.claim()
+    facts = [fact(float(n), flags=TOUCH if n % 2 else 0) for n in range(40)]
+    expected = b""
+
+    for seq, start in enumerate(range(0, 40, 5)):
+        new = b"".join(facts[start : start + 5])
+        subject.write(seq, account_write(facts=FactWrite(new, new, most=16)))
+        expected = cut(expected + new, oldest=NEVER, spare_seconds=0.0, most=16)
+
+    ((events, records),) = subject.facts("acme")
+    assert events == records == expected
+    assert len(events) < 20 * FACT.size
+    newest, _, _, earliest, _, touches, code, _ = HEAD.unpack_from(events)
+    assert (earliest, touches, code) == (1.0, (newest + 1) // 2, Code.CUT)
+    assert events[FACT.size :] == b"".join(facts[int(newest) + 1 :])
+
+
+def test_facts_before_the_oldest_kept_are_dropped_with_the_spare_time(subject: Subject) -> None:
+    subject.claim()
+    both = FactWrite(fact(5.0) + fact(12.0), oldest=10.0, spare_seconds=5.0)
+    subject.write(0, account_write(facts=both))
+    assert subject.facts("acme")[0][0] == fact(5.0) + fact(12.0)
+
+    subject.write(1, account_write(facts=FactWrite(fact(20.0), oldest=11.0, spare_seconds=5.0)))
+
+    assert subject.facts("acme")[0][0][FACT.size :] == fact(12.0) + fact(20.0)
+
+
+def test_a_refused_commit_appends_no_facts(subject: Subject) -> None:
+    subject.claim()
+
+    answer = subject.commit(
+        subject.unit(3, accounts=[account_write(facts=FactWrite(fact(1.0), fact(1.0)))])
+    )
+
+    assert answer is Answer.REFUSED_SEQUENCE
+    assert subject.facts("acme") == [(b"", b"")]
+
+
+def test_names_and_spend_are_kept_once(subject: Subject) -> None:
+    subject.claim()
+    spend = [(20.0, b"b" * 32), (10.5, b"a" * 32)]
+    names = {2**64 - 1: "/pricing", 7: "naïve-𝄞"}
+
+    subject.commit(subject.unit(0, names=names, spend=spend))
+    subject.commit(subject.unit(1, names={7: "other"}, spend=spend[:1]))
+
+    assert subject.names() == names
+    assert subject.spend() == sorted(spend)

@@ -16,3 +16,7 @@ def servers(request: pytest.FixtureRequest) -> Servers:
         return Servers(embedded.kafka, embedded.redis_url, session_seconds="3")
     kafka = request.getfixturevalue("kafka_server")
     return Servers(kafka.address, request.getfixturevalue("redis_server").url, session_seconds="6")
+
+
+KAFKA_ONLY = pytest.mark.parametrize("servers", [EMBEDDED_OR_KAFKA[1]], indirect=True)
+"""For slow tests to which the kind of broker makes no difference: the other run pays for them."""

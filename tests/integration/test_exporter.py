@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import redis
 from prometheus_client.parser import text_string_to_metric_families
 
 from scoring.funnel import STAGES
@@ -169,6 +170,33 @@ def test_scrape_says_who_it_is_and_how_long_it_took(scrape: Callable[[], str]) -
     assert dict(labels)["version"]
 
 
+def test_scrape_shows_the_memory_of_redis_and_its_bound(tmp_path: Path) -> None:
+    bound = 64 * 2**20
+    with (
+        RedisServer(own=True, config=[f"maxmemory {bound}"]) as server,
+        exporter(server.url, tmp_path) as (url, _),
+    ):
+        found = samples(fetched(f"{url}/metrics"))
+
+    assert found["surgeline_redis_memory_max_bytes", ()] == bound
+    assert 0 < found["surgeline_redis_memory_used_bytes", ()] < bound
+    assert found["surgeline_redis_memory_resident_bytes", ()] > 0
+    assert found["surgeline_redis_clients", ()] >= 1
+    assert found["surgeline_redis_commands_total", ()] >= 1
+    assert found["surgeline_redis_evicted_keys_total", ()] == 0
+
+
+def test_redis_that_tells_nothing_of_itself_does_not_hide_the_funnel(tmp_path: Path) -> None:
+    with RedisServer(own=True) as server, redis.Redis.from_url(server.url) as client:
+        client.execute_command("ACL", "SETUSER", "default", "-info")
+        with exporter(server.url, tmp_path) as (url, _):
+            found = samples(fetched(f"{url}/metrics"))
+
+    assert found["surgeline_up", ()] == 1
+    assert funnel_of(found)
+    assert [name for name, _ in found if name.startswith("surgeline_redis_")] == []
+
+
 def test_every_scrape_reads_redis_anew(scrape: Callable[[], str], redis_url: str) -> None:
     scrape()
     asyncio.run(store_accounts(redis_url, folded([upsert(1, "acme", tier=3)])))
@@ -209,7 +237,8 @@ def test_redis_that_goes_and_comes_back_shows_in_up(tmp_path: Path) -> None:
             assert samples(fetched(f"{url}/metrics"))["surgeline_up", ()] == 1
             server.kill()
             down = samples(fetched(f"{url}/metrics"))
-            assert {name for name, _ in down} == {
+            # KPIs are as last computed, and say when that was.
+            assert {name for name, _ in down if not name.startswith("surgeline_kpi_")} == {
                 "surgeline_up",
                 "surgeline_scrape_duration_seconds",
                 "surgeline_build_info",
@@ -277,7 +306,11 @@ def test_taken_port_is_refused_in_one_sentence(redis_url: str, tmp_path: Path) -
         second = subprocess.run(
             [sys.executable, "-m", "stream.cli.main", "exporter"],
             cwd=REPOSITORY,
-            env={"SURGELINE_EXPORTER_PORT": port, "SURGELINE_REDIS_URL": redis_url},
+            env={
+                "SURGELINE_EXPORTER_PORT": port,
+                "SURGELINE_REDIS_URL": redis_url,
+                "SURGELINE_LOG_FORMAT": "text",
+            },
             capture_output=True,
             text=True,
             timeout=30,

@@ -122,6 +122,7 @@ def test_retention_is_what_the_topics_need(kafka_server: KafkaServer) -> None:
     assert (found["page-visits"].retention_ms or 0) >= thirteen_weeks_ms
     assert [name for name, topic in found.items() if topic.compacted] == [
         "score-changes",
+        "alert-actions",
         "deliveries",
     ]
 

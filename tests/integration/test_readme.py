@@ -27,6 +27,23 @@ def test_the_python_example_reaches_the_account(servers: Servers, tmp_path: Path
     assert account["engagement_minutes"] == pytest.approx(13.5, abs=0.01)
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="curl is not installed")
+def test_the_curl_example_reaches_the_account(servers: Servers, tmp_path: Path) -> None:
+    (command,) = re.findall(
+        r"^    (curl \$COLLECTOR/v1/events .*?\]')$", README, re.DOTALL | re.MULTILINE
+    )
+    with Place(servers, tmp_path, SURGELINE_TOPIC_PREFIX="", SURGELINE_CLOCK="wall") as place:
+        place.ready_worker()
+        env = place.environment() | {"COLLECTOR": place.ready_collector().url}
+
+        done = subprocess.run(
+            ["/bin/bash", "-c", command], env=env, check=True, capture_output=True, text=True
+        )
+
+        assert done.stdout == '{"accepted":2,"errors":[]}'
+        assert eventually(lambda: _is_target(place), within_seconds=20)
+
+
 @pytest.mark.kafka
 @pytest.mark.skipif(shutil.which("kcat") is None, reason="kcat is not installed")
 def test_the_kcat_examples_reach_the_account(

@@ -13,7 +13,7 @@ import aiokafka
 import aiokafka.admin
 import pytest
 from aiokafka.errors import NoOffsetForPartitionError
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -28,6 +28,7 @@ from stream.transport import (
     Undecoded,
 )
 from tests.kafka_client import create_topic
+from tests.records import consumed
 from tests.servers import KafkaServer
 
 # One broker and two cores: side by side these tests would only slow each other down.
@@ -565,19 +566,7 @@ def test_fence_outside_the_log_ends_the_app_with_the_error_of_the_progress(
 
 def record(partition: int, offset: int, length: int | None) -> Any:
     value = None if length is None else b"x" * length
-    return ConsumerRecord[Any, Any](
-        topic="chats",
-        partition=partition,
-        offset=offset,
-        timestamp=offset,
-        timestamp_type=0,
-        key=None,
-        value=value,
-        checksum=None,
-        serialized_key_size=-1,
-        serialized_value_size=length or 0,
-        headers=(),
-    )
+    return consumed("chats", value, at=(partition, offset), timestamp=offset)
 
 
 def scheduler() -> MicroBatches:

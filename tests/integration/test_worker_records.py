@@ -1,5 +1,6 @@
 """What a worker does with single records: bad ones, misplaced ones, and those without an account."""
 
+import asyncio
 import datetime as dt
 import json
 from collections import Counter
@@ -7,7 +8,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiokafka
 import pytest
+from aiokafka.producer import message_accumulator, producer
+from aiokafka.record import default_records
 
 from scoring.errors import Reason
 from stream.routing import shard_of
@@ -23,6 +27,8 @@ from tests.integration.worker_kit import (
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
 pytestmark = pytest.mark.xdist_group("worker")
+
+_aiokafka: Any = aiokafka  # Any: its types are incomplete
 
 MAX_BYTES = 4_096
 DAY_1 = dt.datetime(2024, 6, 3, tzinfo=dt.UTC)
@@ -181,6 +187,51 @@ def test_neighbours_of_bad_records_are_scored(running: Running, buried: Buried) 
 def test_bad_records_leave_no_account_behind(running: Running, buried: Buried) -> None:
     assert buried.letters
     assert "bad" not in running.place.hashes()
+
+
+class Bytes(str):
+    """A header name that goes over the wire as bytes that are no UTF-8."""
+
+    __slots__ = ()
+
+    def encode(self, *_: object) -> bytes:
+        return b"\xff\xfe"
+
+
+async def produce_named(place: Place, events: list[Json], name: str) -> list[tuple[str, int, int]]:
+    """Produce *events* in one batch, the second with a header *name*."""
+    client = _aiokafka.AIOKafkaProducer(
+        bootstrap_servers=place.kafka, linger_ms=200, compression_type="gzip"
+    )
+    async with client:
+        sent = [
+            await client.send(
+                place.prefix + "page-visits",
+                text(event),
+                event["account_id"].encode(),
+                headers=[(name, b"1")] if number == 1 else [],
+            )
+            for number, event in enumerate(events)
+        ]
+        stored = await asyncio.gather(*sent)
+    return [("page-visits", each.partition, each.offset) for each in stored]
+
+
+def test_header_name_that_is_no_text_holds_nothing_up(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # The compiled writer refuses such a name; the one in Python sends what it encodes to.
+    builder = default_records._DefaultRecordBatchBuilderPy
+    for module in (producer, message_accumulator):
+        monkeypatch.setattr(module, "DefaultRecordBatchBuilder", builder)
+    events = [visit(920 + number, "named") for number in range(3)]
+
+    stored = asyncio.run(produce_named(running.place, events, Bytes("name")))
+    running.place.wait_scored(stored)
+    (found,) = running.place.answer("account", "named", "--as-of", AS_OF)
+
+    assert found["events"] == 3
+    assert differences([found], scored_alone(running.place, events)) == []
 
 
 def test_event_without_account_goes_to_unresolved(running: Running) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.mixed_stream import AS_OF, mixed_stream
 from tests.integration.worker_kit import Place, Servers, forget, record_of
 from tests.system.harness import (
@@ -95,6 +96,7 @@ def finished(servers: Servers, tmp_path_factory: pytest.TempPathFactory) -> Iter
         yield place
 
 
+@KAFKA_ONLY
 def test_another_scoring_model_is_refused(finished: Finished, tmp_path: Path) -> None:
     model = tmp_path / "model.toml"
     model.write_text('name = "hasty"\n[engagement]\nhalf_life_days = 7.0\n')
@@ -105,6 +107,7 @@ def test_another_scoring_model_is_refused(finished: Finished, tmp_path: Path) ->
     assert "surgeline reset --replay" in sentence
 
 
+@KAFKA_ONLY
 def test_another_clock_is_refused(finished: Finished) -> None:
     sentence = finished.refused(SURGELINE_CLOCK="wall")
 
@@ -112,6 +115,7 @@ def test_another_clock_is_refused(finished: Finished) -> None:
     assert "surgeline reset --replay" in sentence
 
 
+@KAFKA_ONLY
 def test_another_number_of_partitions_is_refused(finished: Finished) -> None:
     others = {"SURGELINE_TOPIC_PREFIX": f"{finished.prefix}more.", "SURGELINE_PARTITIONS": "4"}
 
@@ -121,12 +125,14 @@ def test_another_number_of_partitions_is_refused(finished: Finished) -> None:
     assert "surgeline reset --replay" in sentence
 
 
+@KAFKA_ONLY
 def test_taken_port_is_refused(finished: Finished) -> None:
     port = finished.redis_url.rpartition(":")[2].partition("/")[0]
 
     assert f"SURGELINE_WORKER_PORT={port}" in finished.refused(SURGELINE_WORKER_PORT=port)
 
 
+@KAFKA_ONLY
 def test_emptied_redis_is_refused_and_rebuilt_when_asked_to(finished: Finished) -> None:
     forget(finished.redis)
 
@@ -139,6 +145,7 @@ def test_emptied_redis_is_refused_and_rebuilt_when_asked_to(finished: Finished) 
     assert differences(rebuilt, finished.reference) == []
 
 
+@KAFKA_ONLY
 def test_reset_with_replay_starts_over(finished: Finished) -> None:
     done = finished.run("reset", "--replay", "--yes")
 

@@ -5,9 +5,11 @@ import signal
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.mixed_stream import AS_OF, mixed_stream
 from tests.integration.worker_kit import PARTITIONS, Found, Place, Servers, Worker, record_of
 from tests.system.harness import Json, differences, eventually, rows, write_lines
@@ -46,11 +48,10 @@ def at_progress(place: Place, share: float, total: int) -> int:
 def announcements(place: Place) -> list[Found]:
     """Return `score-changes`, once nothing waits to be announced."""
     assert eventually(lambda: place.outbox() == 0, within_seconds=10)
-    hashes = place.hashes()
 
     def complete(found: list[Found]) -> bool:
         newest = {each.json["account_id"]: each.json["as_of"] for each in found}
-        return newest == {name: stored["as_of"] for name, stored in hashes.items()}
+        return newest == {name: stored["as_of"] for name, stored in place.hashes().items()}
 
     return place.read("score-changes", complete)
 
@@ -65,12 +66,17 @@ def assert_announced_what_was_counted(place: Place) -> None:
 def test_worker_killed_three_times_loses_and_doubles_nothing(
     place: Place, events: list[Json]
 ) -> None:
-    stored = place.produce(record_of(each) for each in events)
+    stored: list[tuple[str, int, int]] = []
+    total = len(events)
     for share in (0.1, 0.3, 0.5):
+        # No more than this, so that there are records left whenever the kill comes.
+        upto = round((share + 0.3) * total)
+        stored += place.produce(record_of(each) for each in events[len(stored) : upto])
         worker = place.start_worker()
-        done = at_progress(place, share, len(events))
+        done = at_progress(place, share, total)
         worker.kill()
-        assert done < 0.9 * len(events), "it was killed too late to prove anything"
+        assert done < 0.9 * total, "it was killed too late to prove anything"
+    stored += place.produce(record_of(each) for each in events[len(stored) :])
     place.start_worker()
     place.wait_scored(stored)
 
@@ -78,6 +84,7 @@ def test_worker_killed_three_times_loses_and_doubles_nothing(
     assert_announced_what_was_counted(place)
 
 
+@KAFKA_ONLY
 def test_stopped_worker_commits_what_it_has_folded(place: Place, events: list[Json]) -> None:
     some = events[:400]
     worker = place.ready_worker(SURGELINE_FLUSH_SECONDS="3600", SURGELINE_FLUSH_RECORDS="100000")
@@ -119,6 +126,7 @@ def test_worker_that_joins_and_leaves_under_load_changes_no_score(
     assert_announced_what_was_counted(place)
 
 
+@KAFKA_ONLY
 def test_worker_that_was_frozen_and_replaced_cannot_write_what_it_had_folded(
     place: Place, events: list[Json]
 ) -> None:
@@ -137,3 +145,36 @@ def test_worker_that_was_frozen_and_replaced_cannot_write_what_it_had_folded(
     assert eventually(lambda: "Redis refused a commit" in frozen.log(), within_seconds=20)
     assert eventually(lambda: frozen.get("/readyz")[0] == 200, within_seconds=20)
     assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
+    assert_announced_what_was_counted(place)
+
+
+def go_back(place: Place, saved: dict[Any, Any]) -> None:
+    """Put Redis back to *saved*, as a failover to a replica that lags does."""
+    with place.redis.pipeline(transaction=True) as back_in_time:
+        back_in_time.flushdb()
+        for key, value in saved.items():
+            back_in_time.restore(key, 0, value)
+        back_in_time.execute()
+
+
+def snapshot(place: Place) -> dict[Any, Any]:
+    assert eventually(lambda: place.outbox() == 0, within_seconds=10)
+    return {key: place.redis.dump(key) for key in place.redis.scan_iter(match="sl:*", count=1_000)}
+
+
+@KAFKA_ONLY
+def test_redis_that_lost_its_newest_writes_is_replayed_from_kafka(
+    place: Place, events: list[Json]
+) -> None:
+    half = len(events) // 2
+    worker = place.ready_worker()
+    place.wait_scored(place.produce(record_of(each) for each in events[:half]))
+    saved = snapshot(place)
+    stored = place.produce(record_of(each) for each in events[half:])
+    place.wait_scored(stored)
+
+    go_back(place, saved)  # and nothing is produced any more that would meet the old fence
+
+    place.wait_scored(stored)
+    assert differences(place.accounts(AS_OF), scored_alone(place, events)) == []
+    assert "Redis has forgotten commits" in worker.log()

@@ -3,19 +3,28 @@
 from collections.abc import Sequence
 from functools import lru_cache
 from itertools import pairwise
+from typing import Any
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from scoring.account import decode_state, encode_state
+from scoring.account import decode_state, encode_state, utc_day
+from scoring.alert import Alert
 from scoring.explain import explain, one_line
 from scoring.fold import Account, Outcome, fold, seen_key
+from scoring.history import DAYS_KEPT, DayScores
+from scoring.kpis.codes import Code
+from scoring.kpis.facts import FactPacker, unpacked
+from scoring.live import Transition
+from scoring.midnights import highest
 from scoring.model import parse_model
+from scoring.noise import Noise
 from scoring.pages import ANY_TOPIC
 from scoring.relationship import strengths
-from scoring.report import Scores, account_report, newest_time, scores_at
+from scoring.report import account_report, newest_time
 from scoring.rules import Rules
-from scoring.transitions import Transition, next_due, walk_due
+from scoring.scores import Scores, scores_at
+from scoring.transitions import next_due, walk
 from tests.builders import decoded, default_rules, fold_all, new_account
 from tests.strategies import START, Json, interleaved, streams
 
@@ -50,16 +59,52 @@ def assert_close(ours: Scores, theirs: Scores) -> None:
 
 def folded_in_batches(
     events: Sequence[Json], cuts: set[int], rules: Rules
-) -> tuple[Account, list[Outcome], list[Transition]]:
-    """Fold *events*, before each of *cuts* as another worker that finds the account stored."""
-    account, outcomes, announced = new_account(), [], []
+) -> tuple[Account, list[Outcome | Noise], list[Any]]:
+    """Fold *events*, before each of *cuts* as another worker that finds the account stored.
+
+    The last returned are its transitions, alerts, the scores of its days and its facts.
+    """
+    account, outcomes = new_account(), list[Outcome | Noise]()
+    announced: list[Any] = []
     for number, event in enumerate(events):
         if number in cuts:
-            announced += account.live.announced
+            announced += taken(account)
             account = Account(decode_state(encode_state(account.state)), account.seen)
         valid, at = decoded(event)
         outcomes.append(fold(account, valid, at, rules))
-    return account, outcomes, announced + account.live.announced
+    return account, outcomes, announced + taken(account)
+
+
+def taken(account: Account) -> list[Any]:
+    live = account.live
+    packed = FactPacker(default_rules().read_page).take(live, {})
+    return [
+        *live.announced,
+        *live.alerts,
+        *live.days,
+        *(Fact(each) for log in packed for each in unpacked(log)),
+    ]
+
+
+class Fact(tuple[Any, ...]):
+    """A fact as it is packed."""
+
+    __slots__ = ()
+
+    @property
+    def surges(self) -> bool:
+        return self[-2] in (Code.SURGE_STARTED, Code.SURGE_ENDED)
+
+
+def kept(told: list[Any]) -> tuple[list[Any], ...]:
+    """Return transitions, alerts, as many days as are stored, and facts: surges apart."""
+    days = [each for each in told if type(each) is DayScores]
+    facts = [each for each in told if type(each) is Fact]
+    moves = [each for each in told if isinstance(each, Transition)]
+    alerts = [each for each in told if isinstance(each, Alert)]
+    # A log each; surges follow what else the same commit appends.
+    facts.sort(key=lambda fact: (fact.surges, fact[-2] >= Code.ACCOUNT))
+    return moves, alerts, days[-DAYS_KEPT:], facts
 
 
 def assert_the_same_however_cut(events: list[Json], cuts: set[int], rules: Rules) -> None:
@@ -70,7 +115,7 @@ def assert_the_same_however_cut(events: list[Json], cuts: set[int], rules: Rules
     assert encode_state(split[0].state) == encode_state(whole.state)
     assert split[0].seen.days == whole.seen.days
     assert split[1] == outcomes
-    assert split[2] == announced
+    assert kept(split[2]) == kept(announced)
 
 
 @settings(max_examples=70, deadline=None)
@@ -84,6 +129,20 @@ def test_scores_do_not_depend_on_how_topics_interleave(data: st.DataObject, late
     assert_close(scores_at(second.state, now, rules), scores_at(first.state, now, rules))
     for known in ("events", "first_event_at", "last_event_at", "newest", "record"):
         assert getattr(second.state, known) == getattr(first.state, known)
+
+
+@settings(max_examples=70, deadline=None)
+@given(st.data())
+def test_facts_do_not_depend_on_how_topics_interleave(data: st.DataObject) -> None:
+    events = data.draw(streams())
+    *_, first = folded_in_batches(events, set(), default_rules())
+
+    *_, second = folded_in_batches(data.draw(interleaved(events)), set(), default_rules())
+
+    def without_surges(told: list[Any]) -> list[Any]:
+        return sorted(fact for fact in kept(told)[3] if not fact.surges)
+
+    assert without_surges(second) == without_surges(first)
 
 
 @settings(max_examples=70, deadline=None)
@@ -142,7 +201,7 @@ def test_looking_at_due_instants_in_between_changes_no_transition(
         valid, at = decoded(event)
         instant = watched.state.instant
         if instant is not None and at > instant:
-            walk_due(watched.state, watched.live, instant + share * (at - instant), rules)
+            walk(watched.state, watched.live, instant + share * (at - instant), rules)
         fold(plain, valid, at, rules)
         fold(watched, valid, at, rules)
 
@@ -164,7 +223,7 @@ def test_reading_an_account_equals_evaluating_its_due_instants(
     now = newest(account) + later
     read = account_report(account.state, now, rules)
 
-    walk_due(account.state, account.live, now, rules)
+    walk(account.state, account.live, now, rules)
 
     stored = account_report(account.state, now, rules)
     assert (stored["stage"], stored["surging"]) == (read["stage"], read["surging"])
@@ -297,3 +356,19 @@ def test_the_parts_of_an_explanation_add_up(events: list[Json], later: float, ru
     assert 1 <= len(found["because"]) <= 4
     assert one_line(account.state, now, rules) == found["because"][0]
     assert encode_state(account.state) == stored
+
+
+@settings(max_examples=70, deadline=None)
+@given(streams(types=("email", "meeting", "chat", "contact"), days=70), st.integers(1, 40))
+def test_highest_relationship_is_that_of_the_last_midnights(events: list[Json], keep: int) -> None:
+    rules = Rules.of(parse_model(f"[alerts.relationship_cooling]\nmidnights = {keep}"))
+    account, _ = fold_all(events, rules=rules)
+    state, now = account.state, account.state.instant or float(START)
+
+    found = highest(state, now, midnights=keep)
+
+    today = utc_day(now)
+    midnights = [(d.day + 1, d.relationship) for d in account.live.days if d.day + 1 > today - keep]
+    best = max((value for _, value in midnights), default=0.0)
+    assert (0.0 if found is None else found[1]) == best
+    assert len(state.highs) <= 2 * keep

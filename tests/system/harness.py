@@ -32,7 +32,8 @@ AS_OF = "2024-03-01T00:00:00Z"
 def environment(**settings: str) -> dict[str, str]:
     """Return this process's environment with no other Surgeline settings than *settings*."""
     inherited = {k: v for k, v in os.environ.items() if not k.startswith("SURGELINE_")}
-    return inherited | settings
+    own = {"SURGELINE_BOARD_PORT": "0", "SURGELINE_COLLECTOR_PORT": "0"}  # stacks run side by side
+    return own | inherited | settings
 
 
 def run(*arguments: str, env: Mapping[str, str]) -> str:
@@ -90,7 +91,7 @@ def processes() -> list[Process]:
 class Up:
     """A running `surgeline up`, its temporary files in a directory of its own."""
 
-    def __init__(self, directory: Path, *options: str) -> None:
+    def __init__(self, directory: Path, *options: str, **settings: str) -> None:
         self.temporary = directory / "temporary"
         self.temporary.mkdir()
         self.ready_file = directory / "ready.json"
@@ -101,7 +102,7 @@ class Up:
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=subprocess.STDOUT,
-                env=environment(TMPDIR=str(self.temporary)),
+                env=environment(TMPDIR=str(self.temporary), **settings),
                 start_new_session=True,  # no signal but those that a test sends to it alone
             )
 

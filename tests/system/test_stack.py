@@ -170,4 +170,10 @@ def test_signal_during_the_start_leaves_nothing(tmp_path: Path) -> None:
 
 
 def test_ready_file_is_one_json_object(stack: Up) -> None:
-    assert set(json.loads(stack.ready_file.read_text())) == {"kafka", "redis", "exporter"}
+    assert set(json.loads(stack.ready_file.read_text())) == {
+        "kafka",
+        "redis",
+        "exporter",
+        "board",
+        "collector",
+    }

@@ -8,6 +8,7 @@ from scoring.account import (
     CHANNELS,
     FORMAT,
     AccountState,
+    Contact,
     DaySeries,
     add_on_day,
     decode_state,
@@ -97,6 +98,49 @@ def test_a_state_is_read_as_it_was_written() -> None:
 def test_bytes_that_are_no_state_are_refused(data: bytes) -> None:
     with pytest.raises(UnknownState, match="cannot be read"):
         decode_state(data)
+
+
+def test_a_state_of_the_first_format_is_read_with_seniorities_as_codes() -> None:
+    old = AccountState("acme", contacts={"ann": Contact(seniority=1), "bob": Contact()})
+    array = msgspec.msgpack.decode(encode_state(old))
+    array[1], array[4]["ann"][3] = 1, "vp"
+
+    read = decode_state(msgspec.msgpack.encode(array))
+
+    assert read == old
+    assert read.format == FORMAT == 4
+
+
+def test_a_state_of_the_second_format_is_read_without_cooldowns_and_highs() -> None:
+    old = AccountState("acme", events=3, engaged=True)
+    array = msgspec.msgpack.decode(encode_state(old))[:-5]
+    array[1] = 2
+
+    read = decode_state(msgspec.msgpack.encode(array))
+
+    assert read == old
+    assert (read.format, read.alerted, read.highs) == (FORMAT, {}, [])
+
+
+def test_a_state_of_the_third_format_is_read_without_noise() -> None:
+    old = AccountState("acme", events=3, alerted={"p": 1.0}, highs=[1, 2.0])
+    array = msgspec.msgpack.decode(encode_state(old))[:-3]
+    array[1] = 3
+
+    read = decode_state(msgspec.msgpack.encode(array))
+
+    assert read == old
+    assert (read.format, read.noise, read.emails, read.ledger) == (FORMAT, {}, {}, None)
+
+
+def test_a_state_of_a_format_before_the_first_is_refused() -> None:
+    with pytest.raises(UnknownState, match="acme is stored in format 0"):
+        decode_state(encode_state(AccountState("acme", format=0)))
+
+
+def test_a_damaged_state_of_the_first_format_is_refused() -> None:
+    with pytest.raises(UnknownState, match="cannot be read"):
+        decode_state(msgspec.msgpack.encode(["acme", 1, None, None, {"ann": [{}, 0, 0, "boss"]}]))
 
 
 def test_a_state_of_another_format_is_refused_by_name() -> None:

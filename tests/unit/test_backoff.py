@@ -145,6 +145,20 @@ def test_other_errors_are_not_waited_for(backoff: Backoff, said: list[str]) -> N
     assert said == []
 
 
+def test_server_that_answers_some_and_refuses_others_is_not_back(
+    backoff: Backoff, said: list[str]
+) -> None:
+    async def refused_while_watched() -> bool:
+        refused = asyncio.create_task(backoff.answered(Server(until=20.0).call))
+        while not refused.done():
+            await asyncio.sleep(2.0)
+            backoff.succeeded()
+        return backoff.away
+
+    assert run(refused_while_watched()) is False
+    assert len(said) == 2
+
+
 def test_success_without_a_failure_says_nothing(backoff: Backoff, said: list[str]) -> None:
     backoff.succeeded()
 

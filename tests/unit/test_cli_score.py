@@ -18,14 +18,15 @@ from typer.testing import CliRunner, Result
 from scoring.errors import Reason
 from scoring.fold import Outcome
 from scoring.funnel import NO_STAGE, STAGES
-from scoring.model import default_model
+from scoring.model import default_model, parse_model
 from scoring.report import account_report, rfc3339
+from scoring.rules import Rules
 from stream.cli.main import create_app
 from stream.cli.options import Stage
 from stream.offline import score_lines
 from tests import oracle
 from tests.builders import FAR_AHEAD, default_rules, fold_all
-from tests.strategies import START, streams
+from tests.strategies import START, event, streams
 
 Json = dict[str, Any]
 
@@ -236,12 +237,22 @@ def test_other_model_changes_the_scores(tmp_path: Path) -> None:
     assert reports(path, "--model", str(model))[0]["engagement"] < reports(path)[0]["engagement"]
 
 
+def of_beta(given: Json) -> Json:
+    """Return the event as of another account, and of other people."""
+    found = given | {"account_id": "beta"}
+    if "contact_id" in given:
+        found["contact_id"] = f"b-{given['contact_id']}"
+    if "attendee_ids" in given:
+        found["attendee_ids"] = [f"b-{each}" for each in given["attendee_ids"]]
+    return found
+
+
 @settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(streams(), streams(max_size=20), st.floats(0, 50))
 def test_scores_equal_the_direct_sums_of_the_reference(
     ours: list[Json], theirs: list[Json], later_days: float
 ) -> None:
-    events = [each | {"account_id": "beta"} for each in theirs] + ours
+    events = [of_beta(each) for each in theirs] + ours
     run = score_lines(
         [json.dumps(each).encode() for each in events],
         rules=default_rules(),
@@ -406,3 +417,34 @@ def test_interrupt_ends_with_exit_code_130() -> None:
 
     _, log = process.communicate(timeout=30)
     assert (process.returncode, log) == (130, b"")
+
+
+def test_person_of_another_account_than_before_leaves_the_former_one() -> None:
+    def of(account_id: str, type_: str, day: float, **fields: Any) -> Json:
+        return event(type_, day, **({"account_id": account_id, "contact_id": "ann"} | fields))
+
+    events = [
+        of("old", "contact", 1, action="upserted"),
+        of("old", "email", 2, action="sent", direction="inbound"),
+        of("new", "contact", 3, action="upserted"),
+    ]
+    lines = [json.dumps(each).encode() for each in events]
+
+    rules = Rules.of(parse_model("[contacts]\non_move = 'take_along'"))
+    run = score_lines(lines, rules=rules, as_of=None, now=FAR_AHEAD)
+
+    assert run.accounts["old"].state.contacts["ann"].removed
+    assert not run.accounts["new"].state.contacts["ann"].removed
+
+
+def test_account_that_was_merged_is_no_row_of_the_scores() -> None:
+    events = [
+        event("page_visit", 1, url="https://x.example/", account_id="old"),
+        event("account", 2, action="removed", merged_into="new", account_id="old"),
+    ]
+    lines = [json.dumps(each).encode() for each in events]
+
+    run = score_lines(lines, rules=default_rules(), as_of=None, now=FAR_AHEAD)
+
+    assert list(run.standing()) == ["new"]
+    assert run.accounts["new"].state.events == 1

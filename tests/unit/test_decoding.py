@@ -4,11 +4,11 @@ import json
 from typing import Any
 
 import pytest
-from aiokafka.structs import ConsumerRecord
 
 from scoring.errors import Reason
 from scoring.events import TOPIC_TYPES
 from stream.decoding import Decoded, record_decoder
+from tests.records import consumed
 
 NOON = 1_767_268_800.0
 """2026-01-01T12:00:00Z."""
@@ -24,19 +24,7 @@ MAX_BYTES = 1_000
 
 
 def record(value: bytes | None) -> Any:
-    return ConsumerRecord[Any, Any](
-        topic="page-visits",
-        partition=0,
-        offset=5,
-        timestamp=0,
-        timestamp_type=0,
-        key=b"acme",
-        value=value,
-        checksum=None,
-        serialized_key_size=4,
-        serialized_value_size=0,
-        headers=(),
-    )
+    return consumed("page-visits", value, at=(0, 5), key=b"acme")
 
 
 def decoded(value: bytes | None, *, topic: str = "page-visits", now: float = NOON) -> Decoded:

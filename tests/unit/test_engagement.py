@@ -4,8 +4,8 @@ import pytest
 
 from scoring.engagement import add_capped, engagement_score
 from scoring.model import parse_model
-from scoring.report import scores_at
 from scoring.rules import Rules
+from scoring.scores import scores_at
 from tests.builders import decoded, default_rules, fold_all
 from tests.strategies import DAY_0, Json, event
 
@@ -81,7 +81,9 @@ def test_an_event_is_worth_the_points_of_its_kind(
 ) -> None:
     valid, _ = decoded(event(type_, 0, **{**ACTIONS.get(type_, {}), **fields}))
 
-    assert default_rules().points[type_](valid) == pytest.approx(expected)
+    points = default_rules().kinds[type_].points
+    assert points is not None
+    assert points(valid) == pytest.approx(expected)
 
 
 def test_the_score_halves_what_is_missing_with_every_thirty_minutes() -> None:

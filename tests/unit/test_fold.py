@@ -3,10 +3,10 @@
 import pytest
 
 from scoring.account import CHANNEL_CODES, AccountRecord, encode_state
-from scoring.fold import LABEL_LENGTH, TOUCHES_KEPT, Account, Outcome, fold
+from scoring.fold import BIGGEST_TOUCHES, LABEL_LENGTH, Account, Outcome, fold
 from scoring.model import parse_model
-from scoring.report import scores_at
 from scoring.rules import Rules
+from scoring.scores import scores_at
 from tests.builders import decoded, default_rules, fold_all
 from tests.strategies import DAY_0, Json, event
 
@@ -194,7 +194,7 @@ def test_the_touches_that_add_most_are_kept() -> None:
     account, _ = fold_all([meeting(0, n, id=f"e{n}") for n in (3, 9, 1, 7, 5, 8)])
 
     touches = account.state.touches
-    assert len(touches) == TOUCHES_KEPT
+    assert len(touches) == BIGGEST_TOUCHES
     assert [touch.mass for touch in touches] == [9.0, 8.0, 7.0, 5.0, 3.0]
 
 

@@ -40,7 +40,7 @@ def test_the_default_numbers_are_those_that_are_documented() -> None:
     [
         (
             "[engagement]\nhalf_life_days = -1\n",
-            "mine.toml: engagement.half_life_days = -1: Input should be greater than 0.",
+            "mine.toml: engagement.half_life_days = -1: Input should be greater than or equal to 0.01.",
         ),
         (
             "[engagement]\nhalf_life_days = nan\n",
@@ -64,7 +64,15 @@ def test_the_default_numbers_are_those_that_are_documented() -> None:
         ),
         (
             "[surge]\nwindow_days = 7.5\n",
-            "mine.toml: surge.window_days = 7.5: Input should be a valid integer, got a number with a fractional part.",
+            "mine.toml: surge.window_days = 7.5: Input should be a valid integer.",
+        ),
+        (
+            '[funnel]\nengaged_minutes = "14"\n',
+            "mine.toml: funnel.engaged_minutes = '14': Input should be a valid number.",
+        ),
+        (
+            '[pages]\nhigh = "pricing"\n',
+            "mine.toml: pages.high = 'pricing': Input should be a list.",
         ),
         (
             "[surge]\nstart_score = 101\n",
@@ -93,7 +101,7 @@ def test_the_default_numbers_are_those_that_are_documented() -> None:
         ),
         (
             "[pages]\nhigh = 'pricing'\n",
-            "mine.toml: pages.high = 'pricing': Input should be a valid tuple.",
+            "mine.toml: pages.high = 'pricing': Input should be a list.",
         ),
         ("name = ''\n", "mine.toml: name = '': String should have at least 1 character."),
     ],
@@ -160,3 +168,22 @@ def test_a_model_cannot_be_changed() -> None:
 
     with pytest.raises(ValueError, match="frozen"):
         model.name = "other"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[engagement.points]\nad_click = 1e10",
+        "[engagement.daily_cap_minutes]\npage_visit = 1e150",
+        "[relationship]\nemail_weight = 1.7e308",
+    ],
+)
+def test_numbers_whose_sums_could_not_be_stored_are_refused(text: str) -> None:
+    with pytest.raises(InvalidModel, match="less than or equal to 1000000000"):
+        parse_model(text)
+
+
+def test_half_life_too_short_for_its_instants_to_differ_is_refused() -> None:
+    # The stage would fall at the instant that it is at, and be looked at there for ever.
+    with pytest.raises(InvalidModel, match=r"engagement\.half_life_days = 1e-09: "):
+        parse_model("[engagement]\nhalf_life_days = 1e-9")

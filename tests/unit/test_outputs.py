@@ -3,10 +3,12 @@
 from collections.abc import Sequence
 from typing import Any
 
-from aiokafka.structs import ConsumerRecord
+import pytest
 
 from scoring.errors import BadRecord, Reason
 from stream.outputs import (
+    CUT,
+    LARGE_BYTES,
     Announcement,
     Message,
     dead_letter,
@@ -15,6 +17,7 @@ from stream.outputs import (
     unresolved,
 )
 from stream.outputs import _decode as decode_announcements
+from tests.records import consumed
 
 ORIGIN = [
     ("surgeline-topic", b"chats"),
@@ -31,19 +34,7 @@ def record(
     topic: str = "chats",
     headers: Sequence[tuple[str, bytes]] = (("trace", b"1"),),
 ) -> Any:
-    return ConsumerRecord[Any, Any](
-        topic=topic,
-        partition=3,
-        offset=17,
-        timestamp=1_767_225_600_123,
-        timestamp_type=0,
-        key=key,
-        value=value,
-        checksum=None,
-        serialized_key_size=0,
-        serialized_value_size=0,
-        headers=tuple(headers),
-    )
+    return consumed(topic, value, at=(3, 17), timestamp=1_767_225_600_123, key=key, headers=headers)
 
 
 def test_dead_letter_is_the_raw_record_with_the_reason_and_its_origin() -> None:
@@ -56,6 +47,7 @@ def test_dead_letter_is_the_raw_record_with_the_reason_and_its_origin() -> None:
         b"key",
         b"\xff\x00",
         headers=[
+            ("trace", b"1"),
             ("surgeline-reason", b"not_json"),
             ("surgeline-detail", "no JSON: naïve".encode()),
             *ORIGIN,
@@ -63,10 +55,16 @@ def test_dead_letter_is_the_raw_record_with_the_reason_and_its_origin() -> None:
     )
 
 
-def test_dead_letter_of_a_record_without_key_and_value_has_neither() -> None:
+def test_dead_letter_of_a_record_without_key_and_value_can_be_sent() -> None:
     letter = dead_letter(record(None, key=None), BadRecord(Reason.EMPTY, "no value"))
 
-    assert (letter.key, letter.value) == (None, None)
+    assert (letter.key, letter.value) == (b"", None)
+
+
+def test_dead_letter_of_a_record_without_key_has_none() -> None:
+    letter = dead_letter(record(b"", key=None), BadRecord(Reason.NOT_JSON, "no JSON"))
+
+    assert (letter.key, letter.value) == (None, b"")
 
 
 def test_detail_that_is_no_proper_text_is_sent_all_the_same() -> None:
@@ -87,12 +85,12 @@ def test_origin_is_told_without_the_topic_prefix() -> None:
     assert [each["surgeline-topic"] for each in headers] == [b"chats", b"chats"]
 
 
-def test_unresolved_record_is_passed_on_with_its_origin() -> None:
-    message = unresolved(record())
+def test_unresolved_record_is_passed_on_with_its_origin_and_the_reason() -> None:
+    message = unresolved(record(), why="provider")
 
     assert (message.topic, message.key, message.value) == ("unresolved", b"key", b"raw")
     assert message.partition is None
-    assert list(message.headers) == ORIGIN
+    assert list(message.headers) == [*ORIGIN, ("surgeline-why", b"provider")]
 
 
 def test_rekeyed_record_goes_to_the_partition_of_its_account() -> None:
@@ -106,6 +104,45 @@ def test_rekeyed_record_goes_to_the_partition_of_its_account() -> None:
         [("trace", b"1"), ("surgeline-rekeyed-from", b"3")],
         1_767_225_600_123,
     )
+
+
+def test_dead_letter_that_is_too_large_can_be_cut() -> None:
+    large = record(b"x" * 2 * LARGE_BYTES)
+
+    instead = dead_letter(large, BadRecord(Reason.NOT_JSON, "no JSON")).instead
+
+    assert instead is not None
+    assert instead.value == b"x" * LARGE_BYTES
+    assert dict(instead.headers)[CUT] == str(2 * LARGE_BYTES + len(b"keytrace1")).encode()
+    assert list(instead.headers)[2:6] == ORIGIN
+    assert instead.instead is None
+
+
+def test_cut_dead_letter_leaves_large_headers_and_keys_behind() -> None:
+    large = record(key=b"k" * 2 * LARGE_BYTES, headers=[("trace", b"x" * LARGE_BYTES)])
+
+    instead = dead_letter(large, BadRecord(Reason.NOT_JSON, "no JSON")).instead
+
+    assert instead is not None
+    assert instead.key == b"k" * LARGE_BYTES
+    assert "trace" not in dict(instead.headers)
+
+
+@pytest.mark.parametrize("passed_on", ["unresolved", "re-keyed"])
+def test_good_record_that_is_too_large_to_be_passed_on_is_a_dead_letter(passed_on: str) -> None:
+    large = record(b"x" * LARGE_BYTES, topic="eu.chats")
+    message = (
+        unresolved(large, prefix="eu.")
+        if passed_on == "unresolved"
+        else rekeyed(large, "chats", "acme", 5)
+    )
+
+    instead = message.instead
+
+    assert instead is not None
+    assert (instead.topic, instead.value) == ("dead-letters", large.value)
+    assert dict(instead.headers)["surgeline-reason"] == b"too_large"
+    assert dict(instead.headers)["surgeline-topic"] == b"chats"
 
 
 def test_outbox_entry_keeps_announcements_as_they_are() -> None:

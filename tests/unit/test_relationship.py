@@ -4,8 +4,8 @@ import pytest
 
 from scoring.model import default_model
 from scoring.relationship import Exchange, exchange_of, relationship_score, strength
-from scoring.report import scores_at
 from scoring.rules import Rules
+from scoring.scores import scores_at
 from tests.builders import decoded, default_rules, fold_all
 from tests.strategies import DAY_0, Json, event
 

@@ -12,8 +12,8 @@ from scoring.report import (
     newest_time,
     parse_time,
     rfc3339,
-    scores_at,
 )
+from scoring.scores import scores_at
 from tests.builders import default_rules, fold_all
 from tests.strategies import DAY_0, Json, event
 
@@ -52,6 +52,7 @@ def test_a_report_says_everything_about_an_account() -> None:
         "first_event_at": "2008-01-02T00:00:00Z",
         "last_event_at": "2008-01-02T00:00:00Z",
         "events": 1,
+        "noise": {},
     }
 
 

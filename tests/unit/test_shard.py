@@ -6,7 +6,7 @@ import pytest
 
 from scoring.account import AccountState, encode_state
 from scoring.fold import Account
-from scoring.transitions import Transition
+from scoring.live import Transition
 from stream.outputs import Announcement, encode_announcements
 from stream.shard import CachedAccount, Shard, Unit, estimated_size
 from stream.state_store import AccountWrite, Fence
@@ -22,11 +22,11 @@ def new_shard(**offsets: int) -> Shard:
     return Shard(3, "me", Fence(seq=7, offsets=offsets, time=None))
 
 
-def write(account: Account, now: float) -> tuple[AccountWrite, Announcement]:
+def write(account: Account, now: float) -> tuple[AccountWrite, list[Announcement]]:
     """Write an account's id and the time, and nothing of its state."""
     account_id = account.state.account_id
     stored = AccountWrite(account_id, ["as_of", str(now)], b"x" * 100, (None, None, None))
-    return stored, Announcement("score-changes", account_id.encode(), b"{}")
+    return stored, [Announcement("score-changes", account_id.encode(), b"{}")]
 
 
 def touch(shard: Shard, *account_ids: str) -> None:

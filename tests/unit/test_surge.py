@@ -4,7 +4,7 @@ import pytest
 
 from scoring.account import AccountState
 from scoring.model import default_model, parse_model
-from scoring.report import scores_at
+from scoring.scores import scores_at
 from scoring.surge import (
     Window,
     complete_weeks,

@@ -7,10 +7,11 @@ import pytest
 
 from scoring.account import decode_state, encode_state
 from scoring.fold import Account
+from scoring.live import Transition
 from scoring.model import parse_model
 from scoring.report import account_report
 from scoring.rules import Rules
-from scoring.transitions import Transition, next_due, next_transition, walk_due
+from scoring.transitions import next_due, next_transition, walk
 from tests.builders import default_rules, fold_all, new_account
 from tests.strategies import DAY_0, Json, event
 
@@ -54,7 +55,7 @@ def announced_by(*events: Json, rules: Rules | None = None) -> list[Told]:
 def due_by(account: Account, day: float) -> list[Told]:
     """Return what the due queue announces up to *day*, beyond what was announced."""
     known = len(account.live.announced)
-    walk_due(account.state, account.live, DAY_0 + day * DAY, default_rules())
+    walk(account.state, account.live, DAY_0 + day * DAY, default_rules())
     return told(account.live.announced[known:])
 
 
@@ -152,7 +153,7 @@ def test_a_surge_goes_on_until_its_score_is_below_80() -> None:
     # the score is the mean of 1 - 6/32 and 1 - 7/64, 85.2: too little to start. Three are 75.
     account, _ = fold_all([signal(0, 1), signal(1, 4)])
 
-    walk_due(account.state, account.live, DAY_0 + 7 * DAY, default_rules())
+    walk(account.state, account.live, DAY_0 + 7 * DAY, default_rules())
 
     report = account_report(account.state, DAY_0 + 7 * DAY, default_rules())
     assert report["surge"]["crm"] == pytest.approx(100 * (26 / 32 + 57 / 64) / 2)
@@ -232,7 +233,7 @@ def test_the_instant_never_goes_back() -> None:
 
 def test_an_event_before_the_last_due_instant_is_evaluated_at_it() -> None:
     account, _ = fold_all([target(), signal(0, 1)])
-    walk_due(account.state, account.live, DAY_0 + 3.5 * DAY, default_rules())
+    walk(account.state, account.live, DAY_0 + 3.5 * DAY, default_rules())
 
     fold_all([meeting(1)], account)
 
@@ -276,7 +277,7 @@ def test_an_account_at_midnight_is_due_at_the_next_one() -> None:
 def test_a_quiet_week_ends_the_midnights() -> None:
     account, _ = fold_all([signal(0.25, 1)])
 
-    walk_due(account.state, account.live, DAY_0 + 100 * DAY, default_rules())
+    walk(account.state, account.live, DAY_0 + 100 * DAY, default_rules())
 
     assert account.state.instant == DAY_0 + 7 * DAY
     assert next_due(account.state, default_rules()) is None
@@ -291,7 +292,7 @@ def test_customers_and_open_opportunities_are_due_every_midnight(deal: Json) -> 
 
     assert next_transition(account.state, rules) is None
     assert next_due(account.state, rules) == DAY_0 + DAY
-    walk_due(account.state, account.live, DAY_0 + 9.5 * DAY, rules)
+    walk(account.state, account.live, DAY_0 + 9.5 * DAY, rules)
     assert next_due(account.state, rules) == DAY_0 + 10 * DAY
     assert account.live.announced == []
 
@@ -300,7 +301,7 @@ def test_nothing_is_due_before_the_first_event() -> None:
     account = fold_all([])[0]
 
     assert next_due(account.state, default_rules()) is None
-    walk_due(account.state, account.live, DAY_0, default_rules())
+    walk(account.state, account.live, DAY_0, default_rules())
     assert account.state.instant is None
 
 
@@ -317,7 +318,7 @@ def test_a_due_transition_has_the_same_id_whoever_evaluates_it() -> None:
     by_event, _ = fold_all([target(), meeting(0), survey(60)])
     by_queue, _ = fold_all([target(), meeting(0)])
 
-    walk_due(by_queue.state, by_queue.live, DAY_0 + 60 * DAY, default_rules())
+    walk(by_queue.state, by_queue.live, DAY_0 + 60 * DAY, default_rules())
 
     assert by_queue.live.announced == by_event.live.announced
 

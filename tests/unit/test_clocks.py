@@ -1,8 +1,9 @@
-"""The event clock of a shard: by topics not read to their end, or by the newest of all."""
+"""A shard's clocks: the event clock, and how far due instants go while records wait."""
 
-from stream.scorer import event_clock
+from stream.scorer import NEVER, due_until, event_clock
 from stream.shard import Shard
 from stream.state_store import Fence
+from stream.transport import MAX_RECORDS
 
 TOPICS = ("chats", "emails", "meetings")
 
@@ -79,3 +80,27 @@ def test_times_before_1970_count_like_others() -> None:
     at_end = shard({"chats": 9}, {"chats": -5.0})
 
     assert event_clock(at_end, ["chats"], {"chats": 9}) == -5.0
+
+
+def test_due_instants_go_up_to_now_when_little_waits() -> None:
+    nearly = shard({"chats": 5, "emails": 9}, {"chats": 100.0})
+    ends = {"chats": 5 + MAX_RECORDS, "emails": 9, "meetings": 0}
+
+    assert due_until(nearly, TOPICS, ends, 900.0) == 900.0
+
+
+def test_due_instants_do_not_pass_what_is_read_of_a_topic_far_behind() -> None:
+    behind = shard({"chats": 5, "emails": 5}, {"chats": 300.0, "emails": 200.0})
+    far = 6 + MAX_RECORDS
+
+    assert due_until(behind, TOPICS, {"chats": far, "emails": 5, "meetings": 0}, 900.0) == 300.0
+    assert due_until(behind, TOPICS, {"chats": far, "emails": far, "meetings": 0}, 900.0) == 200.0
+    assert due_until(behind, TOPICS, {"chats": far, "emails": 5, "meetings": 0}, 250.0) == 250.0
+
+
+def test_due_instants_wait_for_a_topic_of_which_nothing_was_read_or_heard() -> None:
+    unread = shard({}, {"emails": 200.0})
+    far = MAX_RECORDS + 1
+
+    assert due_until(unread, TOPICS, {"chats": far, "emails": 0, "meetings": 0}, 900.0) == NEVER
+    assert due_until(unread, ["chats"], {"chats": None}, 900.0) == NEVER

@@ -1,0 +1,27 @@
+"""What the sections of the scoring model are made of: bounded numbers, words, frozen tables."""
+
+from typing import Annotated, Final, TypeAlias
+
+from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
+
+LARGEST: Final = 1e9
+"""Of a model's numbers, so that sums and products of them stay finite and can be stored."""
+
+Positive: TypeAlias = Annotated[float, Field(gt=0, le=LARGEST, allow_inf_nan=False)]
+# A billionth of the shortest is still a step between two instants as doubles.
+HalfLife: TypeAlias = Annotated[float, Field(ge=0.01, le=LARGEST, allow_inf_nan=False)]
+NotNegative: TypeAlias = Annotated[float, Field(ge=0, le=LARGEST, allow_inf_nan=False)]
+Share: TypeAlias = Annotated[float, Field(ge=0, le=1, allow_inf_nan=False)]
+Score: TypeAlias = Annotated[float, Field(gt=0, le=100, allow_inf_nan=False)]
+Word: TypeAlias = Annotated[
+    str, StringConstraints(min_length=1, max_length=128, pattern=r"^[^/?#\sA-Z]+$")
+]
+# TOML knows lists only.
+Words: TypeAlias = Annotated[tuple[Word, ...], Strict(strict=False)]
+TopicName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length=512)]
+
+
+class Section(BaseModel):
+    """A table of the model: frozen, strict, without unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
