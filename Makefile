@@ -5,6 +5,7 @@ BIN := .venv/bin
 READY := .venv/.installed
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check
 UV := $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python
+APART := -n 2 --dist loadgroup --no-loadscope-reorder
 ONCE ?=
 MINUTES ?= 10
 JSON ?=
@@ -18,10 +19,10 @@ up: $(READY)  ## broker, Redis, worker and exporter in this terminal
 	$(BIN)/surgeline up
 
 test: $(READY)  ## everything that needs no server but the embedded ones
-	$(BIN)/python -m pytest -m "not kafka and not faults and not page" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "not kafka and not faults and not page" $(APART)
 
 test-kafka: $(READY)  ## the integration suite against Apache Kafka 4 and Redis 7
-	$(BIN)/python -m pytest -m "kafka and not faults" -n 2 --dist loadfile tests/integration tests/contract
+	$(BIN)/python -m pytest -m "kafka and not faults" $(APART) tests/integration tests/contract
 
 test-page: $(READY)  ## the board's pages and the tracker in an installed chromium
 	$(BIN)/python -m pytest -m page tests/system/test_page.py tests/integration/test_tracker.py

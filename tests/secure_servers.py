@@ -25,6 +25,17 @@ KAFKA_ROLES = ("worker", "collector", "producer", "reader", "operator")
 KAFKA_USERS = tuple(f"surgeline-{role}" for role in KAFKA_ROLES)
 MECHANISMS = ("PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512")
 
+_RULES = """\
+import java.nio.file.*;
+
+public class Rules {
+    public static void main(String[] files) throws Exception {
+        for (String call : Files.readAllLines(Path.of(files[0])))
+            org.apache.kafka.tools.AclCommand.main(call.split("\\t"));
+    }
+}
+"""
+"""Calls kafka-acls once a line: a Java of its own for each of the rules takes half a minute."""
 _MODULES = "org.apache.kafka.common.security"
 
 
@@ -100,16 +111,20 @@ def _sasl(listener: str, mechanisms: tuple[str, ...]) -> dict[str, str]:
 
 
 def apply_kafka_rules(kafka: KafkaServer, directory: Path, **settings: str) -> None:
-    """Run deploy/kafka/acls.sh with Kafka's own kafka-acls."""
-    program = directory / "kafka-acls.sh"
-    java = f"{find_java()} -XX:TieredStopAtLevel=1 -XX:+UseSerialGC -cp '{find_jars()}/*'"
-    program.write_text(f'#!/bin/sh\nexec {java} org.apache.kafka.tools.AclCommand "$@"\n')
+    """Run deploy/kafka/acls.sh with Kafka's own kafka-acls, all of its calls in one Java."""
+    calls, program, source = (directory / name for name in ("calls", "kafka-acls.sh", "Rules.java"))
+    program.write_text(f"#!/bin/sh\nIFS='\t'\nprintf '%s\\n' \"$*\" >> '{calls}'\n")
     program.chmod(0o755)
+    source.write_text(_RULES)
     env = {**os.environ, "SURGELINE_KAFKA_URL": kafka.address, "KAFKA_ACLS": str(program)}
-    done = subprocess.run(
-        [KAFKA_RULES], env=env | settings, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
+    calls.unlink(missing_ok=True)
+    java = [find_java(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{find_jars()}/*"]
+    commands: list[list[str | Path]] = [[KAFKA_RULES], [*java, source, calls]]
+    for command in commands:
+        done = subprocess.run(
+            command, env=env | settings, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
 
 
 class SecureRedis(Server):

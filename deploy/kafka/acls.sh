@@ -72,7 +72,7 @@ allow "$board" Write alert-actions
 
 # collector: writes what comes over HTTP into the inputs.
 allow "$collector" Write "$inputs"
-allow "$collector" Describe "$announced $delivered"
+allow "$collector" Describe "$between $announced $delivered"
 
 # replay, and programs that send events. Replay looks at all topics before it sends, and what
 # it finds no topic for becomes a dead letter.

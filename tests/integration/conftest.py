@@ -1,6 +1,10 @@
+from collections.abc import Iterator
+
 import pytest
 
 from tests.integration.worker_kit import Servers
+from tests.secure_servers import Pki, secure_kafka
+from tests.servers import KafkaServer, require_servers
 
 EMBEDDED_OR_KAFKA = (
     pytest.param("embedded", marks=pytest.mark.embedded),
@@ -20,3 +24,17 @@ def servers(request: pytest.FixtureRequest) -> Servers:
 
 KAFKA_ONLY = pytest.mark.parametrize("servers", [EMBEDDED_OR_KAFKA[1]], indirect=True)
 """For slow tests to which the kind of broker makes no difference: the other run pays for them."""
+
+
+@pytest.fixture(scope="session")
+def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
+    """Give the certificates of the session's servers with TLS."""
+    return Pki(tmp_path_factory.mktemp("pki"))
+
+
+@pytest.fixture(scope="session")
+def secure(pki: Pki) -> Iterator[KafkaServer]:
+    """Give the session's Kafka with TLS, users and access rules; each place has its own rules."""
+    require_servers(own=True)
+    with secure_kafka(pki) as server:
+        yield server

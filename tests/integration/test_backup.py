@@ -23,8 +23,6 @@ from tests.integration.worker_kit import Place, Servers, forget, record_of
 from tests.servers import RedisServer, require_servers
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
-pytestmark = pytest.mark.xdist_group("backup")
-
 REAL = [
     pytest.param("embedded", marks=pytest.mark.embedded),
     pytest.param("kafka", marks=pytest.mark.kafka),
@@ -362,6 +360,7 @@ def place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
         yield own
 
 
+@KAFKA_ONLY
 def test_worker_goes_on_from_a_restored_backup(place: Place, events: list[Json]) -> None:
     file, half = str(place.directory / "half.backup"), len(events) // 2
     worker = place.ready_worker()
@@ -386,6 +385,7 @@ def test_worker_goes_on_from_a_restored_backup(place: Place, events: list[Json])
     assert differences(place.accounts(AS_OF), reference) == []
 
 
+@KAFKA_ONLY
 def test_restore_that_broke_off_is_refused_at_start(place: Place, events: list[Json]) -> None:
     worker = place.ready_worker()
     place.wait_scored(place.produce(record_of(each) for each in events[:50]))
@@ -398,6 +398,7 @@ def test_restore_that_broke_off_is_refused_at_start(place: Place, events: list[J
     assert "without sl:meta" in done.stderr
 
 
+@KAFKA_ONLY
 def test_wrong_file_is_refused_in_one_sentence(place: Place) -> None:
     wrong = place.directory / "wrong"
     wrong.write_text("wrong")
@@ -408,6 +409,7 @@ def test_wrong_file_is_refused_in_one_sentence(place: Place) -> None:
     assert done.stderr == f"surgeline: {wrong} is no backup of Surgeline.\n"
 
 
+@KAFKA_ONLY
 @pytest.mark.parametrize("servers", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 def test_restore_is_refused_while_a_worker_is_alive(place: Place) -> None:
     file = str(place.directory / "backup")

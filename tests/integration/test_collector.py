@@ -22,8 +22,6 @@ from tests.integration.worker_kit import Found, Place, Servers, Worker
 from tests.servers import KafkaServer, require_servers
 from tests.system.harness import Json, eventually
 
-pytestmark = pytest.mark.xdist_group("collector")
-
 ORIGIN = "https://www.example.com"
 
 

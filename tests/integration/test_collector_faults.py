@@ -16,7 +16,7 @@ from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import Place, Servers
 from tests.system.harness import Json, eventually
 
-pytestmark = [pytest.mark.xdist_group("collector-faults"), KAFKA_ONLY]
+pytestmark = [KAFKA_ONLY]
 
 CLIENTS = 4
 BATCH = 20

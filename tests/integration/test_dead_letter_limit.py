@@ -12,7 +12,7 @@ from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import PARTITIONS, Found, Place, Sent, Servers, Worker, record_of
 from tests.system.harness import Json
 
-pytestmark = [pytest.mark.xdist_group("dead-letter-limit"), KAFKA_ONLY]
+pytestmark = [KAFKA_ONLY]
 
 TOPIC = "page-visits"
 SHARD = shard_of("acme", PARTITIONS)

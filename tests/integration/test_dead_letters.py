@@ -16,7 +16,7 @@ from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import PARTITIONS, Found, Place, Sent, Servers, Worker, record_of
 from tests.system.harness import Json, eventually, write_lines
 
-pytestmark = [pytest.mark.xdist_group("dead-letters"), KAFKA_ONLY]
+pytestmark = [KAFKA_ONLY]
 
 # aiokafka's own types are incomplete.
 _aiokafka: Any = aiokafka

@@ -14,13 +14,12 @@ import redis
 from aiokafka.protocol.admin import CreateAclsRequest
 
 from stream.embedded import free_port
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.mixed_stream import mixed_stream
 from tests.integration.worker_kit import PARTITIONS, Place, Sent, Servers, record_of
 from tests.kafka_client import create_topic
 from tests.servers import KafkaServer, RedisServer, require_servers
 from tests.system.harness import Json, eventually, rows
-
-pytestmark = pytest.mark.xdist_group("doctor")
 
 LONGEST_SECONDS = 10.0
 START_SECONDS = 3.0
@@ -79,6 +78,7 @@ def test_working_place_has_no_problem(worked: Place) -> None:
     assert levels["workers"] in ("ok", "unknown")
 
 
+@KAFKA_ONLY
 def test_table_is_for_people(worked: Place) -> None:
     done = worked.run("doctor")
 
@@ -87,6 +87,7 @@ def test_table_is_for_people(worked: Place) -> None:
     assert ["redis", "persistence", "warning"] in shown
 
 
+@KAFKA_ONLY
 def test_examination_changes_nothing(worked: Place) -> None:
     def everything() -> object:
         return {key: worked.redis.dump(key) for key in worked.redis.scan_iter(match="sl:*")}
@@ -100,6 +101,7 @@ def test_examination_changes_nothing(worked: Place) -> None:
     assert eventually(unchanged, within_seconds=20)
 
 
+@KAFKA_ONLY
 def test_examination_creates_no_topics(place: Place) -> None:
     found = examine(place, exit_code=0)
 
@@ -107,6 +109,7 @@ def test_examination_creates_no_topics(place: Place) -> None:
     assert not any(row["declared"] for row in place.answer("topics"))
 
 
+@KAFKA_ONLY
 def test_missing_topics_are_a_problem(place: Place) -> None:
     asyncio.run(create_topic(place.kafka, f"{place.prefix}emails", partitions=PARTITIONS))
 
@@ -116,6 +119,7 @@ def test_missing_topics_are_a_problem(place: Place) -> None:
     assert "surgeline topics --create" in found["topics"]["do"]
 
 
+@KAFKA_ONLY
 def test_unequal_partitions_are_a_problem(place: Place) -> None:
     asyncio.run(create_topic(place.kafka, f"{place.prefix}emails", partitions=2))
     asyncio.run(create_topic(place.kafka, f"{place.prefix}chats", partitions=3))
@@ -125,6 +129,7 @@ def test_unequal_partitions_are_a_problem(place: Place) -> None:
     assert f"2: {place.prefix}emails; 3: {place.prefix}chats" in found["partitions"]["found"]
 
 
+@KAFKA_ONLY
 def test_another_model_is_a_problem(worked: Place, tmp_path: Path) -> None:
     model = tmp_path / "model.toml"
     model.write_text('name = "hasty"\n[engagement]\nhalf_life_days = 7.0\n')
@@ -135,12 +140,14 @@ def test_another_model_is_a_problem(worked: Place, tmp_path: Path) -> None:
     assert "digest" in found["scores"]["found"]
 
 
+@KAFKA_ONLY
 def test_another_clock_is_a_problem(worked: Place) -> None:
     found = examine(worked, exit_code=1, SURGELINE_CLOCK="wall")
 
     assert problems(found) == ["scores"]
 
 
+@KAFKA_ONLY
 def test_fence_above_the_log_is_a_problem(worked: Place) -> None:
     key = "sl:{0}:fence"
     right = worked.redis.hget(key, "emails")
@@ -154,6 +161,7 @@ def test_fence_above_the_log_is_a_problem(worked: Place) -> None:
     assert f"{worked.prefix}emails/0 is scored up to offset 1000000" in found["fences"]["found"]
 
 
+@KAFKA_ONLY
 def test_keys_without_meta_are_a_problem(place: Place) -> None:
     place.redis.set("sl:{0}:state:a", "a")
 
@@ -163,6 +171,7 @@ def test_keys_without_meta_are_a_problem(place: Place) -> None:
     assert "without sl:meta" in found["scores"]["found"]
 
 
+@KAFKA_ONLY
 def test_dead_letters_of_today_are_counted(place: Place) -> None:
     place.declare_topics()
     for value in (b"1", b"2"):  # the embedded broker tells the end of a log by its batches
@@ -174,7 +183,7 @@ def test_dead_letters_of_today_are_counted(place: Place) -> None:
     )
 
 
-@pytest.mark.parametrize("servers", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+@KAFKA_ONLY
 def test_records_without_a_worker_are_a_problem(place: Place) -> None:
     place.declare_topics()
     place.produce([Sent("emails", b"{}", partition=0)])
@@ -185,7 +194,7 @@ def test_records_without_a_worker_are_a_problem(place: Place) -> None:
     assert "1 records wait" in found["workers"]["found"]
 
 
-@pytest.mark.parametrize("servers", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
+@KAFKA_ONLY
 def test_compacted_input_is_a_problem(place: Place) -> None:
     place.declare_topics()
     asyncio.run(configure(place, "contacts", {"cleanup.policy": "compact"}))
@@ -208,6 +217,7 @@ async def configure(place: Place, topic: str, config: dict[str, str]) -> None:
         await admin.close()
 
 
+@KAFKA_ONLY
 def test_redis_that_evicts_is_a_problem(place: Place, own_redis: RedisServer) -> None:
     with redis.Redis.from_url(own_redis.url) as client:
         client.config_set("maxmemory-policy", "allkeys-lru")
@@ -220,6 +230,7 @@ def test_redis_that_evicts_is_a_problem(place: Place, own_redis: RedisServer) ->
     assert "of maxmemory" in found["redis memory"]["found"]
 
 
+@KAFKA_ONLY
 def test_commands_that_redis_refuses_are_named_as_rules(
     place: Place, own_redis: RedisServer
 ) -> None:
@@ -229,6 +240,7 @@ def test_commands_that_redis_refuses_are_named_as_rules(
     assert found["redis permissions"]["do"] == "Give this user the rules ~sl:* +hset +zadd."
 
 
+@KAFKA_ONLY
 def test_script_that_redis_refuses_is_named_as_a_rule(place: Place, own_redis: RedisServer) -> None:
     found = as_user(place, own_redis, "+@all", "-evalsha", "~sl:*")
 
@@ -236,6 +248,7 @@ def test_script_that_redis_refuses_is_named_as_a_rule(place: Place, own_redis: R
     assert found["redis permissions"]["do"] == "Allow it: +evalsha."
 
 
+@KAFKA_ONLY
 def test_keys_that_redis_refuses_are_named_as_a_rule(place: Place, own_redis: RedisServer) -> None:
     found = as_user(place, own_redis, "+@all", "~other:*")
 
@@ -244,6 +257,7 @@ def test_keys_that_redis_refuses_are_named_as_a_rule(place: Place, own_redis: Re
     assert found["scores"]["level"] == "unknown"
 
 
+@KAFKA_ONLY
 def test_information_that_redis_refuses_is_unknown(place: Place, own_redis: RedisServer) -> None:
     found = as_user(place, own_redis, "+@all", "-info", "~sl:*")
 

@@ -10,11 +10,10 @@ import pytest
 from scoring.erasing import veil_of
 from scoring.kpis.facts import text_hash
 from stream.fact_logs import people_in
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import Place, Servers, record_of
 from tests.strategies import event
 from tests.system.harness import Json, eventually
-
-pytestmark = pytest.mark.xdist_group("worker")
 
 WHO, MAIL = "ann-lee", "Ann.Lee@acme.example"
 ACCOUNT, FORMER = "acme", "initech"
@@ -151,6 +150,7 @@ def test_erasure_stands_in_the_topic_of_contacts(forgotten: Forgotten) -> None:
     assert "@" not in json.dumps(told)
 
 
+@KAFKA_ONLY
 def test_replay_from_the_beginning_brings_nobody_back(forgotten: Forgotten) -> None:
     place, before = forgotten.place, reports(forgotten.place)
     for each in place.workers:

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from stream.simulator import simulate
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.test_exporter import eventually as soon
 from tests.integration.test_exporter import exporter, fetched, samples
 from tests.integration.worker_kit import Place, Servers, record_of
 from tests.system.harness import Json, eventually, write_lines
 
-pytestmark = pytest.mark.xdist_group("kpis")
+pytestmark = KAFKA_ONLY
 
 END = dt.datetime(2026, 10, 1, 10, 17, tzinfo=dt.UTC)
 PERIOD = ("--from", "2026-09-10T10:00:00Z", "--to", "2026-10-01T10:17:00Z")

@@ -14,8 +14,6 @@ from stream.routing import shard_of
 from tests.integration.worker_kit import Place, Servers, Worker
 from tests.system.harness import Json, differences, rows, write_lines
 
-pytestmark = pytest.mark.xdist_group("worker")
-
 EVENTS = 20_000
 ACCOUNTS = 250
 START = dt.datetime(2024, 6, 3, tzinfo=dt.UTC)

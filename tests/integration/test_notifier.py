@@ -36,8 +36,6 @@ from tests.system.harness import eventually, rows
 # aiokafka's own types are incomplete.
 _aiokafka: Any = aiokafka
 
-pytestmark = pytest.mark.xdist_group("notifier")
-
 
 @pytest.fixture
 def place(servers: Servers, tmp_path: Path) -> Iterator[Place]:
@@ -207,6 +205,7 @@ def test_what_is_too_much_for_an_owner_comes_as_a_digest_and_others_are_not_limi
     assert [each["cause"]["id"] for each in digest["alerts"]] == ["e2", "e3", "e4", "e5"]
 
 
+@KAFKA_ONLY
 def test_a_muted_account_is_not_told_of_until_it_is_unmuted(place: Place, crm: Receiver) -> None:
     notifier(place, write_routes(place, webhook("crm", crm)))
     muted = place.run("mute", "account", "acme", "--for", "4h", "--by", "me")

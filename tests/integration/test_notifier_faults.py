@@ -32,7 +32,7 @@ from tests.integration.notifier_kit import (
 from tests.integration.worker_kit import Place, Servers
 from tests.system.harness import Json, eventually
 
-pytestmark = [pytest.mark.xdist_group("notifier-faults"), pytest.mark.faults, KAFKA_ONLY]
+pytestmark = [pytest.mark.faults, KAFKA_ONLY]
 
 ACCOUNTS = [f"account-{n}" for n in range(8)]
 ALERTS = [told(account, n) for n in range(5) for account in ACCOUNTS]

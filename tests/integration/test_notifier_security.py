@@ -16,26 +16,14 @@ from tests.integration.notifier_kit import (
     write_routes,
 )
 from tests.integration.worker_kit import Place, Servers
-from tests.secure_servers import Pki, apply_kafka_rules, kafka_settings, secure_kafka
-from tests.servers import KafkaServer, RedisServer, require_servers
+from tests.secure_servers import Pki, apply_kafka_rules, kafka_settings
+from tests.servers import KafkaServer, RedisServer
 from tests.system.harness import rows
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("notifier-security")]
+pytestmark = [pytest.mark.kafka]
 
 USER = "surgeline-worker"
 """Stands for the notifier: the rules of the worker are given to nobody here."""
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
-def secure(pki: Pki) -> Iterator[KafkaServer]:
-    require_servers(own=True)
-    with secure_kafka(pki) as server:
-        yield server
 
 
 @pytest.fixture

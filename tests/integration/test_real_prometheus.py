@@ -22,7 +22,7 @@ from tests.place import Worker
 from tests.promql import names_in
 from tests.system.harness import Json, Up, eventually, write_lines
 
-pytestmark = [pytest.mark.embedded, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.embedded]
 
 DASHBOARDS = Path(__file__).parents[2] / "deploy" / "grafana" / "dashboards"
 NAMES = ("engagement", "funnel", "pipeline", "revenue")

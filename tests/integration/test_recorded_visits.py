@@ -10,6 +10,7 @@ from typing import NamedTuple
 import pytest
 
 from tests.directory import DOMAINS, account
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import Place, Servers
 from tests.system.harness import Json, differences, rows, write_lines
 
@@ -19,8 +20,8 @@ AS_OF = "1995-08-03T00:00:00Z"
 PROVIDERS = ("aol.com", "compuserve.com", "prodigy.com", "netcom.com")
 
 pytestmark = [
-    pytest.mark.xdist_group("worker"),
     pytest.mark.skipif(not DATA.exists(), reason="the recorded data is not here"),
+    KAFKA_ONLY,
 ]
 
 

@@ -12,8 +12,6 @@ from tests.directory import account, contact, identify
 from tests.integration.worker_kit import Found, Place, Servers, Worker, record_of
 from tests.system.harness import Json, differences, rows, write_lines
 
-pytestmark = pytest.mark.xdist_group("worker")
-
 START = dt.datetime(2024, 6, 3, 9, tzinfo=dt.UTC)
 AS_OF = "2024-06-20T00:00:00Z"
 FORM = (START + dt.timedelta(days=14)).isoformat()

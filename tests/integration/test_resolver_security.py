@@ -13,29 +13,16 @@ from tests.secure_servers import (
     SecureRedis,
     apply_kafka_rules,
     kafka_settings,
-    secure_kafka,
     secure_redis,
 )
-from tests.servers import KafkaServer, require_servers
+from tests.servers import KafkaServer
 from tests.system.harness import Json
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("resolver-security")]
+pytestmark = [pytest.mark.kafka]
 
 RESOLVER = "surgeline-operator"
 """Stands for the resolver in Kafka: the rules of the operator are given to nobody here."""
 AS_OF = "2026-02-01T00:00:00Z"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
-def kafka(pki: Pki) -> Iterator[KafkaServer]:
-    require_servers(own=True)
-    with secure_kafka(pki) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +32,12 @@ def redis_(pki: Pki) -> Iterator[SecureRedis]:
 
 
 @pytest.fixture
-def place(kafka: KafkaServer, redis_: SecureRedis, pki: Pki, tmp_path: Path) -> Iterator[Place]:
-    servers = Servers(kafka.address, redis_.test_url, "6", redis_is_own=True)
+def place(secure: KafkaServer, redis_: SecureRedis, pki: Pki, tmp_path: Path) -> Iterator[Place]:
+    servers = Servers(secure.address, redis_.test_url, "6", redis_is_own=True)
     own = redis_.settings("worker", **pki.client("REDIS"))
     with Place(servers, tmp_path, **own) as found:
         apply_kafka_rules(
-            kafka,
+            secure,
             tmp_path,
             SURGELINE_TOPIC_PREFIX=found.prefix,
             SURGELINE_GROUP=found.group,
@@ -70,10 +57,10 @@ def visits() -> list[Json]:
 
 
 def test_the_resolver_feeds_the_directory_and_attributes_by_its_rules(
-    place: Place, kafka: KafkaServer, redis_: SecureRedis, pki: Pki
+    place: Place, secure: KafkaServer, redis_: SecureRedis, pki: Pki
 ) -> None:
-    worker = kafka_settings(kafka.listeners["SASL"], "surgeline-worker", "SCRAM-SHA-512", pki)
-    own = kafka_settings(kafka.listeners["SASL"], RESOLVER, "SCRAM-SHA-512", pki)
+    worker = kafka_settings(secure.listeners["SASL"], "surgeline-worker", "SCRAM-SHA-512", pki)
+    own = kafka_settings(secure.listeners["SASL"], RESOLVER, "SCRAM-SHA-512", pki)
     place.ready_worker(**worker)
     place.redis.acl_log_reset()
     resolver = place.ready_resolver(**own, **redis_.settings("resolver"))

@@ -22,32 +22,19 @@ from tests.secure_servers import (
     apply_kafka_rules,
     kafka_settings,
     password_of,
-    secure_kafka,
 )
-from tests.servers import KafkaServer, RedisServer, require_servers
+from tests.servers import KafkaServer, RedisServer
 from tests.system.harness import market, write_lines
 
 # aiokafka's own types are incomplete.
 _aiokafka: Any = aiokafka
 _admin: Any = aiokafka.admin
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("security-kafka")]
+pytestmark = [pytest.mark.kafka]
 
 WAYS = (*MECHANISMS, "certificate")
 TOPIC_DENIED = TopicAuthorizationFailedError.errno
 ANSWER_SECONDS = 15
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
-
-
-@pytest.fixture(scope="module")
-def secure(pki: Pki) -> Iterator[KafkaServer]:
-    require_servers(own=True)
-    with secure_kafka(pki) as server:
-        yield server
 
 
 @pytest.fixture(scope="module")

@@ -14,17 +14,12 @@ from tests.secure_servers import CANARY, Pki, SecureRedis, password_of, secure_r
 from tests.servers import KafkaServer
 from tests.system.harness import SURGELINE, environment, eventually, market
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("security-redis")]
+pytestmark = [pytest.mark.kafka]
 
 STARTS = ("worker", "exporter", "top")
 """Commands that ask Redis first."""
 COMMAND_SECONDS = 30
 OTHERS_KEY = "another-program"
-
-
-@pytest.fixture(scope="module")
-def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
-    return Pki(tmp_path_factory.mktemp("pki"))
 
 
 @pytest.fixture(scope="module")

@@ -14,7 +14,7 @@ import pytest
 from stream.collector.page_routes import read_script
 from tests.system.harness import Json, eventually
 
-pytestmark = [pytest.mark.page, pytest.mark.xdist_group("tracker")]
+pytestmark = [pytest.mark.page]
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SCRIPT = read_script().body

@@ -32,7 +32,6 @@ from tests.records import consumed
 from tests.servers import KafkaServer
 
 # One broker and two cores: side by side these tests would only slow each other down.
-pytestmark = pytest.mark.xdist_group("transport")
 
 _aiokafka: Any = aiokafka  # Any: its types are incomplete
 _admin: Any = aiokafka.admin

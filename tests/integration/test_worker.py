@@ -13,8 +13,6 @@ from tests.integration.mixed_stream import AS_OF, mixed_stream
 from tests.integration.worker_kit import Found, Place, Servers, Worker
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
-pytestmark = pytest.mark.xdist_group("worker")
-
 PROMISED_METRICS = {
     "surgeline_events_total": {"event", "outcome"},
     "surgeline_dead_letters_total": {"reason"},

@@ -16,8 +16,6 @@ from stream.state_store import RedisStore
 from tests.integration.worker_kit import PARTITIONS, Found, Place, Servers, Worker, record_of
 from tests.system.harness import Json
 
-pytestmark = pytest.mark.xdist_group("worker")
-
 BOARD = "https://board.example"
 NOW = dt.datetime.now(dt.UTC)
 

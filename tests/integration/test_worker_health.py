@@ -13,8 +13,6 @@ from tests.integration.worker_kit import Place, Servers, Worker, record_of
 from tests.servers import RedisServer, require_servers
 from tests.system.harness import eventually
 
-pytestmark = pytest.mark.xdist_group("worker-health")
-
 READY, ALIVE = (200, "ok\n"), (200, "ok\n")
 NOT_JOINED = (503, "has not joined its group yet\n")
 REBALANCING = (503, "rebalancing\n")

@@ -9,7 +9,7 @@ from tests.integration.worker_kit import PARTITIONS, Place, Servers, Worker, rec
 from tests.servers import KafkaServer, RedisServer, require_servers
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("worker")]
+pytestmark = [pytest.mark.kafka]
 
 SESSION_SECONDS = "6"
 AWAY_SECONDS = 3.0

@@ -26,8 +26,6 @@ from tests.integration.worker_kit import (
 )
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
-pytestmark = pytest.mark.xdist_group("worker")
-
 _aiokafka: Any = aiokafka  # Any: its types are incomplete
 
 MAX_BYTES = 4_096

@@ -19,8 +19,6 @@ from tests.system.harness import (
     write_lines,
 )
 
-pytestmark = pytest.mark.xdist_group("worker-restarts")
-
 NOWHERE = "127.0.0.1:1"
 WRONG_SETTINGS = {
     "SURGELINE_KAFKA_URL": "kafka.example",

@@ -14,8 +14,6 @@ from tests.integration.mixed_stream import AS_OF, mixed_stream
 from tests.integration.worker_kit import PARTITIONS, Found, Place, Servers, Worker, record_of
 from tests.system.harness import Json, differences, eventually, rows, write_lines
 
-pytestmark = pytest.mark.xdist_group("worker-restarts")
-
 SMALL_COMMITS = "25"
 """Records a commit, so that a kill finds most of the stream still to be scored."""
 
@@ -63,6 +61,7 @@ def assert_announced_what_was_counted(place: Place) -> None:
     assert moves == {name: n for name, n in place.funnel().items() if ">" in name}
 
 
+@KAFKA_ONLY
 def test_worker_killed_three_times_loses_and_doubles_nothing(
     place: Place, events: list[Json]
 ) -> None:
@@ -106,6 +105,7 @@ def owned(worker: Worker) -> float:
     return worker.metric("surgeline_shards_owned")
 
 
+@KAFKA_ONLY
 def test_worker_that_joins_and_leaves_under_load_changes_no_score(
     place: Place, events: list[Json]
 ) -> None:

@@ -15,7 +15,7 @@ from tests.integration.worker_kit import PARTITIONS, Place, Servers, Worker, rec
 from tests.servers import KafkaServer, RedisServer
 from tests.system.harness import Json
 
-pytestmark = [pytest.mark.kafka, pytest.mark.xdist_group("worker")]
+pytestmark = [pytest.mark.kafka]
 
 # aiokafka's own types are incomplete.
 _aiokafka: Any = aiokafka

@@ -8,11 +8,10 @@ from typing import Any, NamedTuple
 import pytest
 
 from stream.routing import shard_of
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import PARTITIONS, Place, Servers, record_of
 from tests.strategies import event
 from tests.system.harness import Json, eventually, rows, write_lines
-
-pytestmark = pytest.mark.xdist_group("worker")
 
 OLD = "old é"
 NEW = next(
@@ -174,6 +173,7 @@ def test_resolver_notices_who_belongs_to_another_account_than_before(merged: Mer
     assert eventually(moved, within_seconds=30), place.logs()
 
 
+@KAFKA_ONLY
 def test_replay_from_the_beginning_comes_to_the_same_scores(merged: Merged) -> None:
     place, before = merged.place, reports(merged.place)
     for each in place.workers:

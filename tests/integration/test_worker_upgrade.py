@@ -13,7 +13,7 @@ from tests.integration.mixed_stream import AS_OF, mixed_stream
 from tests.integration.worker_kit import Place, Servers, record_of
 from tests.system.harness import Json, differences, rows, write_lines
 
-pytestmark = [pytest.mark.xdist_group("worker-upgrade"), KAFKA_ONLY]
+pytestmark = [KAFKA_ONLY]
 
 ADDED_SINCE = 4
 """Fields at the end of a state that formats 1 and 2 did not have."""

@@ -23,7 +23,7 @@ import pytest
 
 from tests.system.harness import Json, Up, eventually, write_lines
 
-pytestmark = [pytest.mark.page, pytest.mark.xdist_group("page")]
+pytestmark = [pytest.mark.page]
 
 SECRET = "0123456789abcdef0123456789abcdef"
 AXE = "axe-core@4.10.3"

@@ -27,7 +27,7 @@ from tests.system.harness import (
     write_lines,
 )
 
-pytestmark = [pytest.mark.embedded, pytest.mark.xdist_group("stack")]
+pytestmark = [pytest.mark.embedded]
 
 ENDINGS = (signal.SIGINT, signal.SIGTERM, signal.SIGKILL)
 WORKERS = 2

@@ -7,7 +7,7 @@ writes the table that is printed at the end.
 
 One test is one row of that table. To add one::
 
-    pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+    pytestmark = [pytest.mark.faults]
 
     def test_redis_that_is_killed_loses_nothing(
         scene: Scene, own_redis: RedisServer, references: References

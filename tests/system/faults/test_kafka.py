@@ -16,7 +16,7 @@ from tests.system.faults.scene import Fault, Scene, said
 from tests.system.faults.stream import Stream
 from tests.system.harness import eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults]
 
 LOAD_SECONDS = 45.0
 KILLS = 3

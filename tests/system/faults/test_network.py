@@ -20,7 +20,6 @@ from tests.system.faults.test_redis import LONGER_THAN_ITS_PATIENCE, SMALL_COMMI
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.xdist_group("faults"),
     pytest.mark.skipif(sys.platform != "linux", reason="network namespaces of Linux"),
 ]
 

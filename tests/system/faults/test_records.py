@@ -20,7 +20,7 @@ from tests.system.faults.scene import PARTITIONS, Fault, Scene, said
 from tests.system.faults.stream import Kind, Record, Stream, mixed_stream, record_of
 from tests.system.harness import Json, eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults]
 
 LOAD_SECONDS = 15.0
 BURST_BYTES = 50 * 2**20

@@ -31,7 +31,7 @@ from tests.system.faults.scene import Fault, Scene, said
 from tests.system.faults.stream import Stream, one_topic_stream, record_of
 from tests.system.harness import eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults]
 
 CONFIG = ("appendfsync everysec", "enable-debug-command yes", *KEPT_WHOLE)
 LOAD_SECONDS = 20.0

@@ -9,7 +9,7 @@ from tests.system.faults.conftest import SEED, SceneOf
 from tests.system.faults.scene import PARTITIONS, Fault, Scene
 from tests.system.faults.stream import mixed_stream
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults]
 
 EVENTS = 2_000
 HASTY = 'name = "hasty"\n[engagement]\nhalf_life_days = 7.0\n'

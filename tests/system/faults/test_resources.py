@@ -19,7 +19,6 @@ from tests.system.harness import eventually
 
 pytestmark = [
     pytest.mark.faults,
-    pytest.mark.xdist_group("faults"),
     pytest.mark.skipif(sys.platform != "linux", reason="mounts and limits of Linux"),
 ]
 

@@ -10,7 +10,7 @@ from tests.system.faults.audit import scored_alone
 from tests.system.faults.scene import Fault, Scene
 from tests.system.faults.stream import mixed_stream
 
-pytestmark = [pytest.mark.embedded, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.embedded]
 
 EVENTS = 3_000
 SHARES = (0.3,)

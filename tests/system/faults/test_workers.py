@@ -18,7 +18,7 @@ from tests.system.faults.scene import PARTITIONS, Fault, Scene, said, shards_of
 from tests.system.faults.stream import Stream
 from tests.system.harness import eventually
 
-pytestmark = [pytest.mark.faults, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.faults]
 
 KILLS = 20
 KILLS_ALONE = 5
