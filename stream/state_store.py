@@ -20,7 +20,7 @@ from redis.backoff import NoBackoff
 from scoring.history import DayScores
 from scoring.kpis.facts import Names, name_bytes, names_of
 from stream.errors import RefusedStart, SurgelineError, Unreachable, said
-from stream.fact_logs import MOST_NAMES, MOST_SPEND, OF_PEOPLE, FactWrite
+from stream.fact_logs import MOST_NAMES, MOST_SPEND, FactWrite
 from stream.past import DayWrite, unpack_days
 
 FORMAT: Final = 4
@@ -220,7 +220,6 @@ class RedisStore:
         self._commit = self._redis.register_script(_script("commit.lua"))
         self._claim = self._redis.register_script(_script("claim.lua"))
         self._look_again = self._redis.register_script(_script("look_again.lua"))
-        self._rename_in_facts = self._redis.register_script(_script("rename_in_facts.lua"))
         self._encode = msgspec.msgpack.Encoder().encode
 
     async def close(self) -> None:
@@ -339,13 +338,6 @@ class RedisStore:
         if account_ids:
             keys = [f"{shard_prefix(shard)}due", *(state_key(shard, i) for i in account_ids)]
             await _answered(self._look_again(keys=keys, args=list(account_ids)))
-
-    async def rename_in_facts(self, key: bytes, people: Mapping[int, int]) -> int:
-        """Let other numbers stand for *people* (old -> new) in one log; return in how many facts."""
-        numbers = [each.to_bytes(8, "little") for pair in people.items() for each in pair]
-        codes = bytes(sorted(OF_PEOPLE))
-        changed: int = await _answered(self._rename_in_facts(keys=[key], args=[codes, *numbers]))
-        return changed
 
     async def meta(self) -> dict[str, str]:
         """Return ``sl:meta``, empty when nothing was ever stored."""

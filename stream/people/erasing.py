@@ -23,6 +23,7 @@ from stream.directory import Directory
 from stream.errors import NotSettled
 from stream.outputs import Message
 from stream.people.naming import Person
+from stream.people.renaming import rename_in_facts
 from stream.people.searching import Hit, search
 from stream.resolving.waiting import Waiting
 from stream.routing import shard_of
@@ -177,7 +178,7 @@ class Eraser:
             if hit.family == "outbox":
                 await asyncio.sleep(POLL_SECONDS)
             elif hit.family in FACT_LOGS:
-                await self._store.rename_in_facts(hit.key, person.hashes)
+                await rename_in_facts(self._store, hit.key, person.hashes)
             elif hit.family.startswith("directory:"):
                 await self._take_out(hit)
             done.entries += 0 if hit.family in ("state", "outbox") else max(1, len(hit.parts))

@@ -20,6 +20,7 @@ import redis.asyncio
 from faust.types import TP
 
 from scoring.account import AccountState
+from scoring.events import TOPIC_TYPES
 from scoring.fold import Account, fold
 from scoring.model import default_model
 from scoring.rules import Rules
@@ -27,7 +28,6 @@ from stream import app as worker_app
 from stream.cli.running import run_fast
 from stream.decoding import Decoded, DecodeRecord, record_decoder
 from stream.state_store import account_key, state_key
-from stream.topics import INPUTS
 from stream.transport import MicroBatchTransport, Undecoded
 from stream.writing import account_writer
 from tests.bench.meter import Stopwatch
@@ -95,7 +95,7 @@ def validator(plan: Plan) -> Validate:
     """Return the function that validates a record of a topic (prefix included)."""
     decoders: dict[str, DecodeRecord] = {
         plan.topic_prefix + topic: record_decoder(topic, max_bytes=plan.settings.max_record_bytes)
-        for topic in INPUTS
+        for topic in TOPIC_TYPES
     }
 
     def validate(topic: str, record: Any) -> Decoded:
@@ -105,7 +105,7 @@ def validator(plan: Plan) -> Validate:
 
 
 def topics(plan: Plan) -> list[str]:
-    return [plan.topic_prefix + topic for topic in INPUTS]
+    return [plan.topic_prefix + topic for topic in TOPIC_TYPES]
 
 
 async def drain(plan: Plan, watch: Stopwatch) -> None:

@@ -410,7 +410,6 @@ def test_wrong_file_is_refused_in_one_sentence(place: Place) -> None:
 
 
 @KAFKA_ONLY
-@pytest.mark.parametrize("servers", [pytest.param("kafka", marks=pytest.mark.kafka)], indirect=True)
 def test_restore_is_refused_while_a_worker_is_alive(place: Place) -> None:
     file = str(place.directory / "backup")
     place.ready_worker()
