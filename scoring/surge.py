@@ -10,8 +10,6 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import NamedTuple
 
-from scipy.special import betainc
-
 from scoring.account import AccountState, DaySeries, add_on_day, over_days
 from scoring.model import SurgeModel
 from scoring.pages import ANY_TOPIC
@@ -47,6 +45,8 @@ def surge_score(window: Window, model: SurgeModel) -> float:
     >>> surge_score(Window(0, 5, 3), default_model().surge)
     0.0
     """
+    from scipy.special import betainc  # takes as long as all else of a command's start
+
     x = window.observed
     if x <= 0:
         return 0.0

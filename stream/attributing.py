@@ -10,8 +10,8 @@ from scoring.resolution import NotFound, Resolution
 from scoring.resolution_rules import ResolutionModel
 from stream.finding import AccountFinder
 from stream.metrics import WorkerMetrics
+from stream.micro_batch import Record
 from stream.outputs import Message, attributed, unresolved
-from stream.transport import Record
 
 Decided = tuple[Outcome, Message]
 

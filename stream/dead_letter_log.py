@@ -22,10 +22,10 @@ from stream.errors import BadDeadLetter, Unreachable
 from stream.kafka_admin import Reached, admin_client, partition_counts
 from stream.kafka_records import accept_any_header_name
 from stream.kafka_security import client_arguments
+from stream.micro_batch import Record
 from stream.outputs import Message, not_taken, produce
 from stream.settings import Settings
 from stream.topics import DEAD_LETTERS
-from stream.transport import Record
 
 SILENT_SECONDS: Final = 0.5
 """Some brokers report the end of a log seconds late; silence after the reported end is the end."""

@@ -10,10 +10,10 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from scoring.report import rfc3339
+from stream.micro_batch import Record
 from stream.outputs import CUT, Headers, Message
 from stream.replay import message_of
 from stream.topics import ALERTS, DEAD_LETTERS, INPUTS
-from stream.transport import Record
 
 REPLAYED_FROM: Final = "surgeline-replayed-from"
 """Header of a record that was a dead letter: partition/offset of the letter."""

@@ -7,7 +7,7 @@ from pydantic_core import ValidationError
 
 from scoring.errors import BadRecord, Reason
 from scoring.events import TOPIC_TYPES, Decoder, Event, bad_record, check_event, decoders
-from stream.transport import Record
+from stream.micro_batch import Record
 
 
 class Decoded(msgspec.Struct, frozen=True, gc=False):

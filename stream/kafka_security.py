@@ -3,7 +3,6 @@
 from ssl import SSLEOFError, SSLError
 from typing import Any, Final
 
-import faust
 from aiokafka.conn import collect_hosts, create_conn
 from aiokafka.errors import (
     ClusterAuthorizationFailedError,
@@ -62,6 +61,8 @@ def faust_credentials(settings: Settings) -> Any:
     The protocol follows from the arguments: without a TLS context SASL would go unencrypted,
     which only ``sasl_plaintext`` says, and the settings refuse unless it is consented to.
     """
+    import faust  # workers alone have it in them
+
     if settings.kafka_security == "plaintext":
         return None
     context = None if settings.kafka_tls is None else client_tls(settings.kafka_tls)

@@ -13,8 +13,8 @@ from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooL
 from scoring.errors import BadRecord, Reason
 from stream.backoff import Backoff
 from stream.errors import Unreachable, said
+from stream.micro_batch import Record
 from stream.topics import DEAD_LETTERS, TRANSFERS, UNRESOLVED
-from stream.transport import Record
 
 Headers = Sequence[tuple[str, bytes]]
 

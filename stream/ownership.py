@@ -15,11 +15,11 @@ from faust.types import TP
 
 from stream.committer import Committer, Outside
 from stream.errors import DataGone, FencedOff, RefusedStart
+from stream.micro_batch import MicroBatch
 from stream.scorer import NEVER, Scorer, due_until, event_clock, lagging
 from stream.settings import Settings
 from stream.shard import Shard
 from stream.state_store import Answer
-from stream.transport import MicroBatch
 
 log = logging.getLogger(__name__)
 

@@ -26,6 +26,7 @@ from stream.committer import Outside
 from stream.dead_letter_limit import DeadLetterCount, DeadLetterLimit, sentence
 from stream.decoding import Decoded, DecodeRecord, record_decoder
 from stream.errors import TooManyDeadLetters
+from stream.micro_batch import MAX_RECORDS, MicroBatch, Record
 from stream.outputs import Message, dead_letter, rekeyed
 from stream.routing import shard_finder
 from stream.settings import Settings
@@ -33,7 +34,6 @@ from stream.shard import CachedAccount, Shard
 from stream.state_store import seen_suffix
 from stream.topics import TRANSFERS
 from stream.transfers import Transfers
-from stream.transport import MAX_RECORDS, MicroBatch, Record
 from stream.writing import account_writer
 
 ACCOUNTS_PER_COMMIT: Final = 500

@@ -29,11 +29,11 @@ from scoring.merging import seen_days, take_over
 from scoring.rules import Rules
 from stream.committer import Outside
 from stream.decoding import Decoded, DecodeRecord
+from stream.micro_batch import Record
 from stream.outputs import Announcement, dead_letter, rekeyed
 from stream.shard import CachedAccount, Shard
 from stream.state_store import seen_suffix
 from stream.topics import TRANSFERS
-from stream.transport import Record
 
 GIFT: Final = "gift"
 """How gifts are named among the types of events in metrics."""

@@ -12,52 +12,19 @@ written for lag monitors and autoscalers only.
 
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterator, Mapping
-from typing import Any, Final, Protocol, TypeAlias, cast
+from typing import Any, Final, Protocol, cast
 
 import faust
 from aiokafka.errors import NoOffsetForPartitionError, OffsetOutOfRangeError
-from aiokafka.structs import ConsumerRecord, TopicPartition
+from aiokafka.structs import TopicPartition
 from faust.transport.drivers import aiokafka as driver
 from faust.transport.utils import DefaultSchedulingStrategy
 from faust.types import TP
 
 from stream.kafka_records import accept_any_header_name
+from stream.micro_batch import MAX_BYTES, MAX_RECORDS, MicroBatch, Record
 
-MAX_RECORDS: Final = 1_000
-MAX_BYTES: Final = 1_048_576
 FETCH_WAIT_MS: Final = 50
-
-Record: TypeAlias = "ConsumerRecord[Any, Any]"
-
-
-class MicroBatch:
-    """Records of one partition in offset order, shaped like one record for Faust.
-
-    ``offset`` is that of the last record, so acknowledging the message covers them all.
-    """
-
-    __slots__ = ("offset", "partition", "records", "timestamp", "topic")
-
-    # What Faust reads of a record and what a micro-batch has no single value for.
-    timestamp_type = 0
-    headers = None
-    key = None
-    checksum = None
-    serialized_key_size = 0
-    serialized_value_size = 0
-
-    def __init__(self, records: list[Record]) -> None:
-        last = records[-1]
-        self.records = records
-        self.topic: str = last.topic
-        self.partition: int = last.partition
-        self.offset: int = last.offset
-        self.timestamp: int | None = last.timestamp
-
-    @property
-    def value(self) -> "MicroBatch":
-        """Return the micro-batch itself: what the agent receives."""
-        return self
 
 
 class MicroBatches(DefaultSchedulingStrategy):

@@ -24,6 +24,7 @@ from stream.backoff import Backoff
 from stream.decoding import DecodeRecord, record_decoder
 from stream.directory import Directory
 from stream.finding import AccountFinder
+from stream.micro_batch import Record
 from stream.outputs import Message, Outputs, with_fields
 from stream.resolving.metrics import ResolverMetrics
 from stream.resolving.people import Erased, departures
@@ -31,7 +32,6 @@ from stream.resolving.waiting import AT_ONCE, Waiting, WaitingEvent
 from stream.settings import Settings
 from stream.topics import UNRESOLVED
 from stream.transfers import transfer_of
-from stream.transport import Record
 
 T = TypeVar("T")
 

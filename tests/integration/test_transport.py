@@ -18,15 +18,9 @@ from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
 from stream.app import _faust_app
+from stream.micro_batch import MAX_BYTES, MAX_RECORDS, MicroBatch
 from stream.settings import load_settings
-from stream.transport import (
-    MAX_BYTES,
-    MAX_RECORDS,
-    MicroBatch,
-    MicroBatches,
-    MicroBatchTransport,
-    Undecoded,
-)
+from stream.transport import MicroBatches, MicroBatchTransport, Undecoded
 from tests.kafka_client import create_topic
 from tests.records import consumed
 from tests.servers import KafkaServer

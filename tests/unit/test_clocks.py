@@ -1,9 +1,9 @@
 """A shard's clocks: the event clock, and how far due instants go while records wait."""
 
+from stream.micro_batch import MAX_RECORDS
 from stream.scorer import NEVER, due_until, event_clock
 from stream.shard import Shard
 from stream.state_store import Fence
-from stream.transport import MAX_RECORDS
 
 TOPICS = ("chats", "emails", "meetings")
 
