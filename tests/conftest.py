@@ -36,6 +36,7 @@ LONGEST = {
 with the same server behind the colon run in one process, one after the other."""
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first; a file's tests stay together, since they share what they set up."""
     places = {name: place for place, name in enumerate(LONGEST)}

@@ -15,6 +15,8 @@ from tests.integration.worker_kit import Place, Servers, record_of
 from tests.strategies import event
 from tests.system.harness import Json, eventually
 
+pytestmark = KAFKA_ONLY
+
 WHO, MAIL = "ann-lee", "Ann.Lee@acme.example"
 ACCOUNT, FORMER = "acme", "initech"
 AS_OF = "2008-03-01T00:00:00Z"
@@ -150,7 +152,6 @@ def test_erasure_stands_in_the_topic_of_contacts(forgotten: Forgotten) -> None:
     assert "@" not in json.dumps(told)
 
 
-@KAFKA_ONLY
 def test_replay_from_the_beginning_brings_nobody_back(forgotten: Forgotten) -> None:
     place, before = forgotten.place, reports(forgotten.place)
     for each in place.workers:

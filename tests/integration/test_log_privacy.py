@@ -11,6 +11,7 @@ import pytest
 from stream.routing import shard_of
 from tests.alerts import raw_alert
 from tests.board_process import Board
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.notifier_kit import (
     HASTY,
     Answer,
@@ -24,9 +25,7 @@ from tests.integration.notifier_kit import (
 from tests.integration.worker_kit import PARTITIONS, Place, Sent, Servers, record_of
 from tests.system.harness import Json, eventually
 
-pytestmark = pytest.mark.parametrize(
-    "servers", [pytest.param("embedded", marks=pytest.mark.embedded)], indirect=True
-)
+pytestmark = KAFKA_ONLY
 
 PERSON = "zyxperson"
 """Part of everything personal that is sent; no word of ours."""

@@ -11,8 +11,11 @@ import pytest
 
 from scoring.events import TYPE_TOPICS
 from stream.routing import shard_of
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import Place, Servers, Worker
 from tests.system.harness import Json, differences, rows, write_lines
+
+pytestmark = KAFKA_ONLY
 
 EVENTS = 20_000
 ACCOUNTS = 250

@@ -8,9 +8,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pytest
 from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
 
+from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.notifier_kit import QUICK, notifier, receiving, told, webhook, write_routes
 from tests.integration.worker_kit import Place, Servers
 from tests.system.harness import Json, eventually, market
@@ -18,9 +18,7 @@ from tests.system.harness import Json, eventually, market
 CANARY = "canary"
 SENT_SECONDS = 30.0
 
-pytestmark = pytest.mark.parametrize(
-    "servers", [pytest.param("embedded", marks=pytest.mark.embedded)], indirect=True
-)
+pytestmark = KAFKA_ONLY
 
 _service: Any = trace_service_pb2
 

@@ -13,6 +13,8 @@ from tests.integration.worker_kit import PARTITIONS, Place, Servers, record_of
 from tests.strategies import event
 from tests.system.harness import Json, eventually, rows, write_lines
 
+pytestmark = KAFKA_ONLY
+
 OLD = "old é"
 NEW = next(
     name
@@ -173,7 +175,6 @@ def test_resolver_notices_who_belongs_to_another_account_than_before(merged: Mer
     assert eventually(moved, within_seconds=30), place.logs()
 
 
-@KAFKA_ONLY
 def test_replay_from_the_beginning_comes_to_the_same_scores(merged: Merged) -> None:
     place, before = merged.place, reports(merged.place)
     for each in place.workers:
