@@ -8,46 +8,40 @@ from stream.embedded import EmbeddedServers, start_servers
 from tests.servers import KafkaServer, RedisServer, require_servers
 
 ROOT = Path(__file__).parent
-LONGEST = {
-    "integration/test_notifier.py": "",
-    "integration/test_worker_outages.py": "",
-    "integration/test_security_kafka.py": "secure Kafka",
-    "integration/test_notifier_security.py": "secure Kafka",
-    "integration/test_resolver_security.py": "secure Kafka",
-    "integration/test_dead_letters.py": "",
-    "system/test_stack.py": "",
-    "integration/test_worker_restarts.py": "",
-    "integration/test_doctor.py": "",
-    "integration/test_resolver.py": "",
-    "integration/test_real_prometheus.py": "",
-    "integration/test_backup.py": "",
-    "property/test_fold.py": "",
-    "integration/test_transport.py": "",
-    "integration/test_dead_letter_limit.py": "",
-    "integration/test_recorded_data.py": "",
-    "integration/test_board_process.py": "",
-    "integration/test_worker_refusals.py": "",
-    "integration/test_worker_retention.py": "",
-    "integration/test_forget.py": "",
-    "integration/test_worker_upgrade.py": "",
-    "integration/test_worker_transfers.py": "",
-}
-"""Files that take longest begin first, so that at the end nobody waits for one of them. Those
-with the same server behind the colon run in one process, one after the other."""
+LONGEST = (
+    "integration/test_notifier.py",
+    "integration/test_worker_outages.py",
+    "integration/test_security_kafka.py",
+    "system/test_stack.py",
+    "integration/test_doctor.py",
+    "integration/test_worker_restarts.py",
+    "integration/test_dead_letters.py",
+    "integration/test_recorded_data.py",
+    "integration/test_resolver.py",
+    "integration/test_transport.py",
+    "integration/test_real_prometheus.py",
+    "integration/test_board_process.py",
+    "integration/test_security_redis.py",
+    "integration/test_kpis.py",
+    "integration/test_backup.py",
+    "integration/test_dead_letter_limit.py",
+    "integration/test_collector.py",
+    "integration/test_worker_refusals.py",
+    "integration/test_worker_retention.py",
+    "integration/test_forget.py",
+    "integration/test_worker_transfers.py",
+    "integration/test_worker_upgrade.py",
+    "integration/test_notifier_security.py",
+    "integration/test_board.py",
+    "property/test_fold.py",
+)
+"""Files that take longest begin first, so that at the end nobody waits for one of them."""
 
 
-@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in its own
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest files first; a file's tests stay together, since they share what they set up."""
+    """Put the longest files first."""
     places = {name: place for place, name in enumerate(LONGEST)}
-
-    def file_of(item: pytest.Item) -> str:
-        return item.path.relative_to(ROOT).as_posix()
-
-    items.sort(key=lambda item: places.get(file_of(item), len(places)))
-    for item in items:
-        group = LONGEST.get(file_of(item)) or file_of(item)
-        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).as_posix(), len(LONGEST)))
 
 
 @pytest.fixture(scope="session")

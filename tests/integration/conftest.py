@@ -34,7 +34,7 @@ def pki(tmp_path_factory: pytest.TempPathFactory) -> Pki:
 
 @pytest.fixture(scope="session")
 def secure(pki: Pki) -> Iterator[KafkaServer]:
-    """Give the session's Kafka with TLS, users and access rules; each place has its own rules."""
+    """Give the Kafka with TLS, users and access rules of this process; places have their own rules."""
     require_servers(own=True)
     with secure_kafka(pki) as server:
         yield server

@@ -161,7 +161,7 @@ def test_an_alert_that_is_no_news_any_more_is_recorded_as_expired(
 def test_what_is_held_in_quiet_hours_survives_a_restart_and_comes_as_one_digest(
     place: Place, crm: Receiver
 ) -> None:
-    ends = dt.datetime.now(dt.UTC) + dt.timedelta(seconds=25)
+    ends = (dt.datetime.now(dt.UTC) + dt.timedelta(seconds=25)).replace(microsecond=0)
     hours = (
         f'quiet_hours = {{ from = "{_clock(ends, -3_600)}", to = "{_clock(ends)}", zone = "UTC" }}'
     )
