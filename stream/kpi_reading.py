@@ -1,5 +1,6 @@
 """Reading facts for the KPIs: from Redis, or from files of recorded events."""
 
+from collections import defaultdict
 from collections.abc import Iterable
 from math import inf
 from typing import Final
@@ -10,7 +11,14 @@ from scoring.rules import Rules
 from scoring.transitions import walk
 from stream.offline import OfflineFacts, OfflineRun, score_lines
 from stream.reader import StoredScores, moment
-from stream.state_store import FACT_LOGS, FACTS_FORMAT, FORMAT, shard_prefix
+from stream.state_store import (
+    ANY_SHARD,
+    FACT_LOGS,
+    FACTS_FORMAT,
+    FORMAT,
+    RedisStore,
+    shard_prefix,
+)
 
 FETCHED: Final = 500
 
@@ -46,15 +54,11 @@ async def stored_facts(stored: StoredScores) -> Facts:
     logs: list[tuple[str, bytes, bytes]] = []
     names: Names = {}
     spend: list[tuple[float, bytes]] = []
+    known = await _accounts_with_facts(store)
     for shard in stored.shards:
         names |= await store.names(shard)
         spend += await store.spend(shard)
-        ids = set[str]()
-        for log in FACT_LOGS:
-            prefix = f"{shard_prefix(shard)}{log}:"
-            async for keys in store.keys(f"{prefix}*"):
-                ids.update(key.decode().removeprefix(prefix) for key in keys)
-        ordered = sorted(ids)
+        ordered = sorted(known[shard_prefix(shard)])
         for start in range(0, len(ordered), FETCHED):
             some = ordered[start : start + FETCHED]
             found = await store.facts(shard, some)
@@ -65,6 +69,18 @@ async def stored_facts(stored: StoredScores) -> Facts:
     # Taken one by one, so that nothing is held twice.
     taken = (logs.pop() for _ in range(len(logs)))
     return facts_of(taken, names=names, spend=spend, bounds=bounds_of(stored.rules), since=since)
+
+
+async def _accounts_with_facts(store: RedisStore) -> dict[str, set[str]]:
+    """Return prefix of a shard -> ids of its accounts with facts: all keys are gone through twice."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for log in FACT_LOGS:
+        between = f"{log}:"
+        async for keys in store.keys(f"{ANY_SHARD}{between}*"):
+            for key in keys:
+                prefix, _, account_id = key.decode().partition(between)
+                found[prefix].add(account_id)
+    return found
 
 
 async def stored_now(stored: StoredScores) -> float:
