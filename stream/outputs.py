@@ -8,7 +8,12 @@ from typing import Any, Final, NamedTuple, Optional
 
 import msgspec
 from aiokafka import AIOKafkaProducer
-from aiokafka.errors import KafkaError, MessageSizeTooLargeError, RecordListTooLargeError
+from aiokafka.errors import (
+    KafkaError,
+    MessageSizeTooLargeError,
+    ProducerClosed,
+    RecordListTooLargeError,
+)
 
 from scoring.errors import BadRecord, Reason
 from stream.backoff import Backoff
@@ -157,7 +162,7 @@ class Outputs:
                 ]
                 results = await asyncio.gather(*futures, return_exceptions=True)
             except KafkaError as error:
-                raise not_taken(error) from error
+                raise _failure(error) from error
             failed = [
                 (m, r)
                 for m, r in zip(waiting, results, strict=True)
@@ -166,7 +171,7 @@ class Outputs:
             waiting = [_smaller(message, why) for message, why in failed]
             for (message, why), left in zip(failed, waiting, strict=True):
                 if left is message:
-                    raise not_taken(why) from why
+                    raise _failure(why) from why
             if waiting:
                 await send_waiting()
 
@@ -207,7 +212,7 @@ class Outputs:
                 sent = await self._producer.send_batch(batch, self._prefix + topic, partition=shard)
                 await sent
             except KafkaError as error:
-                raise not_taken(error) from error
+                raise _failure(error) from error
             return end
 
         return await self._backoff.answered(send_batch)
@@ -243,6 +248,11 @@ async def produce(producer: AIOKafkaProducer, message: Message, *, prefix: str) 
 def _smaller(message: Message, error: BaseException) -> Message:
     """Return what is produced after *error*: no waiting makes a record smaller."""
     return message.instead or message if isinstance(error, _TOO_LARGE) else message
+
+
+def _failure(error: BaseException) -> BaseException:
+    """Return what is raised of *error*: a producer that we have closed is not waited for."""
+    return error if isinstance(error, ProducerClosed) else not_taken(error)
 
 
 def not_taken(error: BaseException) -> Unreachable:

@@ -6,6 +6,7 @@ import gc
 import logging
 import os
 import signal
+import threading
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -35,6 +36,7 @@ WATCH_SECONDS: Final = 0.2
 KAFKA_CHECK_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 4.0
 LAST_SECONDS: Final = 2.0
+END_SECONDS: Final = 10.0
 LOOP_STALLED_SECONDS: Final = 10.0
 
 
@@ -208,10 +210,25 @@ async def _stop(worker: WorkerApp) -> None:
     done, _ = await asyncio.wait((stopping,), timeout=STOP_SECONDS)
     if not done:
         log.warning("Stopping took too long; what was not committed is scored by the next worker.")
-        # The libraries may also hold up the end of the loop, which cancels and waits.
-        asyncio.get_running_loop().call_later(LAST_SECONDS, os._exit, 1)
+    _end_within(END_SECONDS if done else LAST_SECONDS, worker.ownership.failure())
     await worker.store.close()
     await asyncio.to_thread(worker.tracing.close)
+
+
+def _end_within(seconds: float, failure: BaseException | None) -> None:
+    """End the process if it does not by itself: libraries may hold up the loop's end, or a thread.
+
+    Watched from a thread, since the loop may be gone by then.
+    """
+
+    def end() -> None:
+        if failure is not None:
+            log.error("%s", failure)
+        os._exit(1)
+
+    last = threading.Timer(seconds, end)
+    last.daemon = True
+    last.start()
 
 
 async def _leave(worker: WorkerApp) -> None:

@@ -19,7 +19,7 @@ _partitioner: Any = aiokafka.partitioner
 VISITS: Final = "page-visits"
 NO_TEXT: Final = b"\xff\xfe\x00"
 """A key that is not UTF-8."""
-MOVED_ACCOUNTS: Final = 10
+MOVED_ACCOUNTS: Final = 9
 SHARE: Final = 0.05
 
 
@@ -156,7 +156,8 @@ def _bad(number: int, rng: random.Random) -> tuple[Record, str]:
 
 
 def _misplaced(number: int, count: int) -> Record:
-    account = f"moved-{number % MOVED_ACCOUNTS}"
-    at = START + dt.timedelta(weeks=12) * (number / count)
+    # Below the daily cap, and inside the horizon: those that are re-keyed come in another order.
+    account = f"moved-{number // 5 % MOVED_ACCOUNTS}"
+    at = START + dt.timedelta(weeks=4) * (number / count)
     key = (None, NO_TEXT, b"somebody else", account.encode())[number // 5 % 4]
     return Record(VISITS, key, _text(visit(number, at, account_id=account)))
