@@ -135,10 +135,16 @@ def unveil(state: AccountState, live: Live, veils: Mapping[str, Any], weights: W
             live.alerts[at] = unnamed(alert)
 
 
+def without_person(why: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what an alert rests on without the person: a page's address may say who read it."""
+    hidden = {**why, "contact_id": None, "seniority": None}
+    if "url" in hidden:
+        hidden["url"] = _page(str(hidden["url"]))
+    return hidden
+
+
 def unnamed(alert: Alert) -> Alert:
     """Return *alert* without the person in it."""
-    why = alert.why | {"contact_id": None, "seniority": None}
-    if "url" in why:
-        why["url"] = _page(why["url"])
+    why = without_person(alert.why)
     said = sentence(alert.rule, alert.subject, why, name=alert.account_name)
     return msgspec.structs.replace(alert, why=why, sentence=said)

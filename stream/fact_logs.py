@@ -12,7 +12,7 @@ from struct import Struct
 from typing import Final
 
 from scoring.kpis.codes import CHANNEL_OF, TOUCH, Code
-from scoring.kpis.facts import FACT
+from scoring.kpis.facts import FACT, unpacked
 
 MOST_NAMES: Final = 20_000
 """Names kept per shard; later ones are shown as numbers."""
@@ -78,7 +78,7 @@ def cut(log: bytes, *, oldest: float, spare_seconds: float, most: int) -> bytes:
 
 def people_in(log: bytes) -> set[int]:
     """Return what stands for people in *log*, where codes have people."""
-    return {who for _, _, _, who, _, _, code, _ in FACT.iter_unpack(log) if code in OF_PEOPLE}
+    return {who for _, _, _, who, _, _, code, _ in unpacked(log) if code in OF_PEOPLE}
 
 
 def _is_cut(log: bytes) -> bool:

@@ -1,9 +1,11 @@
-"""The HTTP endpoint of worker and notifier: metrics, liveness and readiness that tell the truth."""
+"""The HTTP endpoint of worker, resolver and notifier: metrics, liveness and readiness that tell the truth."""
 
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Final, Protocol
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -16,6 +18,44 @@ log = logging.getLogger(__name__)
 
 Check = Callable[[], str | None]
 """Returns what is wrong in one sentence, None when nothing is."""
+LOOP_STALLED_SECONDS: Final = 10.0
+
+
+class Checks(Protocol):
+    """What is told of a process."""
+
+    def alive(self) -> str | None:
+        """Tell what is wrong with the process itself."""
+
+    def ready(self) -> str | None:
+        """Tell why it does not do its work now."""
+
+
+def stalled(beat: float) -> str | None:
+    """Tell for how long a loop has stood still whose last *beat* (monotonic seconds) is too old."""
+    silent = time.monotonic() - beat
+    return f"stalled for {silent:.0f} s" if silent > LOOP_STALLED_SECONDS else None
+
+
+@asynccontextmanager
+async def serving_health(
+    process: str,
+    checks: Checks,
+    registry: CollectorRegistry,
+    *,
+    at: tuple[str, int],
+    port_file: Path | None,
+) -> AsyncIterator[None]:
+    """Serve the endpoint of *process* (``worker``) *at* a host and port while inside.
+
+    Raises RefusedStart, naming the variable, when the port cannot be had.
+    """
+    server = HealthServer(registry, alive=checks.alive, ready=checks.ready)
+    await server.listen(process, *at, port_file)
+    try:
+        yield
+    finally:
+        await server.stop()
 
 
 class HealthServer:

@@ -50,6 +50,14 @@ def logs_json(form: Format) -> bool:
 
 
 @contextmanager
+def process_logs(process: str, level: str, form: Format) -> Iterator[None]:
+    """Log as *process* while inside, and the error that ends it as the last line."""
+    set_up_logging(level, process=process, form=form)
+    with last_line_logged(form):
+        yield
+
+
+@contextmanager
 def last_line_logged(form: Format) -> Iterator[None]:
     """Log the error that ends the process, and raise SystemExit (exit code 1) instead of it.
 

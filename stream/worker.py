@@ -4,9 +4,6 @@ import asyncio
 import contextlib
 import gc
 import logging
-import os
-import signal
-import threading
 import time
 import warnings
 from collections.abc import AsyncIterator
@@ -19,8 +16,9 @@ from faust.exceptions import AlreadyConfiguredWarning
 from scoring.model import ScoringModel
 from stream.app import WorkerApp, create_app
 from stream.backoff import Backoff
+from stream.ending import asked_to_stop, end_within
 from stream.errors import RefusedStart, SurgelineError, Unreachable
-from stream.health import HealthServer
+from stream.health import serving_health, stalled
 from stream.kafka_admin import committed_offsets, declare_topics, wait_for_kafka
 from stream.kafka_rights import require_group
 from stream.kafka_security import NOT_ALLOWED, denied
@@ -35,9 +33,7 @@ DUE_SECONDS: Final = 1.0
 WATCH_SECONDS: Final = 0.2
 KAFKA_CHECK_SECONDS: Final = 2.0
 STOP_SECONDS: Final = 4.0
-LAST_SECONDS: Final = 2.0
-END_SECONDS: Final = 10.0
-LOOP_STALLED_SECONDS: Final = 10.0
+END_SECONDS: Final = 8.0
 
 
 async def run_worker(
@@ -48,12 +44,7 @@ async def run_worker(
     Writes the HTTP port to *port_file* once it listens. Raises SurgelineError when the start
     is refused, or when going on would be wrong.
     """
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop.set)
-    starting = asyncio.create_task(prepare(settings, model))
-    stopping = asyncio.create_task(stop.wait())
+    starting, stopping = asyncio.create_task(prepare(settings, model)), asked_to_stop()
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -160,8 +151,7 @@ class Health:
         failure = self._worker.ownership.failure()
         if failure is not None:
             return f"ending: {failure}"
-        silent = time.monotonic() - self.beat
-        return f"stalled for {silent:.0f} s" if silent > LOOP_STALLED_SECONDS else None
+        return stalled(self.beat)
 
     def ready(self) -> str | None:
         """Tell why it does not score now."""
@@ -184,20 +174,24 @@ async def _running(
     worker: WorkerApp, settings: Settings, port_file: Path | None
 ) -> AsyncIterator[Health]:
     health = Health(worker)
-    server = HealthServer(worker.metrics.registry, alive=health.alive, ready=health.ready)
-    await server.listen("worker", settings.http_host, settings.worker_port, port_file)
     tasks: list[asyncio.Task[None]] = []
-    try:
-        await worker.producer.start()
-        await worker.faust.start()
-        tasks = [asyncio.create_task(_keep_due(worker)), asyncio.create_task(_watch_kafka(worker))]
-        yield health
-    finally:
-        health.stopping = True
-        for task in tasks:
-            task.cancel()
-        await _stop(worker)
-        await server.stop()
+    async with serving_health(
+        "worker",
+        health,
+        worker.metrics.registry,
+        at=(settings.http_host, settings.worker_port),
+        port_file=port_file,
+    ):
+        try:
+            await worker.producer.start()
+            await worker.faust.start()
+            tasks = [asyncio.create_task(each(worker)) for each in (_keep_due, _watch_kafka)]
+            yield health
+        finally:
+            health.stopping = True
+            for task in tasks:
+                task.cancel()
+            await _stop(worker)
 
 
 async def _stop(worker: WorkerApp) -> None:
@@ -210,25 +204,10 @@ async def _stop(worker: WorkerApp) -> None:
     done, _ = await asyncio.wait((stopping,), timeout=STOP_SECONDS)
     if not done:
         log.warning("Stopping took too long; what was not committed is scored by the next worker.")
-    _end_within(END_SECONDS if done else LAST_SECONDS, worker.ownership.failure())
+    failure = worker.ownership.failure()
+    end_within(END_SECONDS if done else 0.0, lambda: log.error("%s", failure) if failure else None)
     await worker.store.close()
     await asyncio.to_thread(worker.tracing.close)
-
-
-def _end_within(seconds: float, failure: BaseException | None) -> None:
-    """End the process if it does not by itself: libraries may hold up the loop's end, or a thread.
-
-    Watched from a thread, since the loop may be gone by then.
-    """
-
-    def end() -> None:
-        if failure is not None:
-            log.error("%s", failure)
-        os._exit(1)
-
-    last = threading.Timer(seconds, end)
-    last.daemon = True
-    last.start()
 
 
 async def _leave(worker: WorkerApp) -> None:

@@ -1,17 +1,14 @@
 """The board as a process, asked over HTTP like anybody would."""
 
 import contextlib
-import os
-import signal
-import subprocess
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
 
-from stream.leash import leashed
-from tests.system.harness import SURGELINE, Json, eventually
+from tests.place import Worker
+from tests.system.harness import Json, eventually
 
 READY_SECONDS = 60.0
 STOP_SECONDS = 10.0
@@ -22,29 +19,9 @@ class Board:
     """A `surgeline board` on a leash, so that it ends with the tests however they end."""
 
     def __init__(self, env: Mapping[str, str], log: Path, *options: str) -> None:
-        self._log = log
-        port_file = log.with_suffix(".port")
-        port_file.unlink(missing_ok=True)
-        command = [str(SURGELINE), "board", "--port-file", str(port_file), *options]
-        leash_input, self._hold = os.pipe()
-        report, report_to = os.pipe()
-        try:
-            with log.open("wb") as output:
-                self._leash = subprocess.Popen(
-                    leashed(command, report_to=report_to),
-                    stdin=leash_input,
-                    stdout=output,
-                    stderr=subprocess.STDOUT,
-                    pass_fds=(report_to,),
-                    env=dict(env) | {"SURGELINE_BOARD_PORT": "0"},
-                    start_new_session=True,
-                )
-        finally:
-            os.close(leash_input)
-            os.close(report_to)
-        with os.fdopen(report, "rb") as answer:
-            self.pid = int(answer.readline())
-        self._port_file = port_file
+        log.with_suffix(".port").unlink(missing_ok=True)
+        self._process = Worker(dict(env) | {"SURGELINE_BOARD_PORT": "0"}, log, "board", *options)
+        self._port_file = log.with_suffix(".port")
         self._client: httpx.Client | None = None
 
     def __enter__(self) -> Self:
@@ -53,15 +30,17 @@ class Board:
     def __exit__(self, *_: object) -> None:
         if self._client is not None:
             self._client.close()
-        if self._leash.poll() is None:
-            os.kill(self.pid, signal.SIGKILL)
-            self._leash.wait()
-        os.close(self._hold)
+        self._process.close()
+
+    @property
+    def pid(self) -> int:
+        """Return its process id."""
+        return self._process.pid
 
     @property
     def exit_code(self) -> int | None:
         """Return the exit code, None while it runs."""
-        return self._leash.poll()
+        return self._process.exit_code
 
     @property
     def url(self) -> str:
@@ -72,7 +51,7 @@ class Board:
         )
         assert listens, self.log()
         assert self.exit_code is None, self.log()
-        return f"http://127.0.0.1:{self._port_file.read_text(encoding='utf-8')}"
+        return self._process.url
 
     @property
     def client(self) -> httpx.Client:
@@ -105,12 +84,11 @@ class Board:
 
     def log(self) -> str:
         """Return what it has logged so far."""
-        return self._log.read_text(encoding="utf-8", errors="replace")
+        return self._process.log()
 
     def terminate(self) -> int:
         """End it by SIGTERM; return its exit code."""
-        os.kill(self.pid, signal.SIGTERM)
-        return self._leash.wait(STOP_SECONDS)
+        return self._process.terminate(within_seconds=STOP_SECONDS)
 
 
 @contextlib.contextmanager

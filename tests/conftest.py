@@ -1,6 +1,8 @@
 import asyncio
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,6 +44,20 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the longest files first."""
     places = {name: place for place, name in enumerate(LONGEST)}
     items.sort(key=lambda item: places.get(item.path.relative_to(ROOT).as_posix(), len(LONGEST)))
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    """Give an installed chromium; skip where there is none."""
+    installed = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
+    if installed is None:
+        pytest.skip("no chromium is installed")
+    from playwright.sync_api import sync_playwright
+
+    with sync_playwright() as playwright:
+        running = playwright.chromium.launch(executable_path=installed, args=["--no-sandbox"])
+        yield running
+        running.close()
 
 
 @pytest.fixture(scope="session")

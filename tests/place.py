@@ -322,10 +322,12 @@ class Worker:
     It is on a leash, so that it ends with the tests however they end.
     """
 
-    def __init__(self, env: Mapping[str, str], log: Path, process: str = "worker") -> None:
+    def __init__(
+        self, env: Mapping[str, str], log: Path, process: str = "worker", *options: str
+    ) -> None:
         self._log = log
         self._port_file = log.with_suffix(".port")
-        command = [str(SURGELINE), process, "--port-file", str(self._port_file)]
+        command = [str(SURGELINE), process, "--port-file", str(self._port_file), *options]
         leash_input, self._hold = os.pipe()
         report, report_to = os.pipe()
         try:

@@ -5,6 +5,7 @@ from typing import Any
 
 from scoring.alert_texts import sentence
 from scoring.digests import digest_of
+from scoring.erasing import without_person
 from scoring.report import parse_time
 
 Json = dict[str, Any]
@@ -22,9 +23,7 @@ def unnamed_if_erased(alert: Json, erased: Mapping[str, float]) -> Json:
     if _happened(alert) > at:
         return alert
     assert isinstance(why, dict)
-    hidden = why | {"contact_id": None, "seniority": None}
-    if "url" in hidden:  # a page's address may say who read it
-        hidden["url"] = str(hidden["url"]).partition("#")[0].partition("?")[0]
+    hidden = without_person(why)
     name = str(alert.get("account_name") or alert.get("account_id"))
     said = sentence(str(alert.get("rule")), str(alert.get("subject")), hidden, name=name)
     return alert | {"why": hidden, "sentence": said}

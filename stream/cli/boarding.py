@@ -8,6 +8,7 @@ import typer
 
 from stream.cli.options import KafkaUrl, ModelFile, RedisUrl
 from stream.cli.output import say
+from stream.cli.running import PortFile, run_fast
 
 
 class RoleName(StrEnum):
@@ -31,20 +32,16 @@ def board(
     redis_url: RedisUrl = None,
     kafka_url: KafkaUrl = None,
     model: ModelFile = None,
-    port_file: Annotated[
-        Path | None, typer.Option(hidden=True, help="Write the chosen HTTP port to this file.")
-    ] = None,
+    port_file: PortFile = None,
 ) -> None:
     """Serve the page and the HTTP API until it is told to stop."""
-    from stream.cli.running import run_fast
-    from stream.logs import last_line_logged, set_up_logging
+    from stream.logs import process_logs
     from stream.settings import load_settings
 
     settings = load_settings(
         board_host=host, board_port=port, redis_url=redis_url, kafka_url=kafka_url, model=model
     )
-    set_up_logging(settings.log_level, process="board", form=settings.log_format)
-    with last_line_logged(settings.log_format):
+    with process_logs("board", settings.log_level, settings.log_format):
         from stream.board.serving import run_board
 
         run_fast(run_board(settings, port_file=port_file))

@@ -8,6 +8,7 @@ import typer
 
 from stream.cli.options import KafkaUrl
 from stream.cli.output import say
+from stream.cli.running import PortFile, run_fast
 
 
 class KeyKind(StrEnum):
@@ -29,18 +30,14 @@ def collector(
         int | None, typer.Option(min=0, max=65_535, help="Instead of SURGELINE_COLLECTOR_PORT.")
     ] = None,
     kafka_url: KafkaUrl = None,
-    port_file: Annotated[
-        Path | None, typer.Option(hidden=True, help="Write the chosen HTTP port to this file.")
-    ] = None,
+    port_file: PortFile = None,
 ) -> None:
     """Take events over HTTP (Segment, CloudEvents, our own) to Kafka until it is told to stop."""
-    from stream.cli.running import run_fast
-    from stream.logs import last_line_logged, set_up_logging
+    from stream.logs import process_logs
     from stream.settings import load_settings
 
     settings = load_settings(collector_host=host, collector_port=port, kafka_url=kafka_url)
-    set_up_logging(settings.log_level, process="collector", form=settings.log_format)
-    with last_line_logged(settings.log_format):
+    with process_logs("collector", settings.log_level, settings.log_format):
         from stream.collector.serving import run_collector
 
         run_fast(run_collector(settings, port_file=port_file))

@@ -53,13 +53,12 @@ def notifier(
     kafka_url: KafkaUrl = None, routes: RoutesFile = None, port_file: PortFile = None
 ) -> None:
     """Deliver alerts to the people and programs that want them, until it is told to stop."""
-    from stream.logs import last_line_logged, set_up_logging
+    from stream.logs import process_logs
     from stream.notify.routes_file import read_routes
     from stream.settings import load_settings
 
     settings = load_settings(kafka_url=kafka_url, routes=routes)
-    set_up_logging(settings.log_level, process="notifier", form=settings.log_format)
-    with last_line_logged(settings.log_format):
+    with process_logs("notifier", settings.log_level, settings.log_format):
         found = read_routes(settings.routes)
         from stream.notify.process import run_notifier
 

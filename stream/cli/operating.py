@@ -3,7 +3,6 @@
 import asyncio
 import logging
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -12,6 +11,7 @@ from rich.table import Table
 
 from stream.cli.options import Json, KafkaUrl, ModelFile, RedisUrl
 from stream.cli.output import print_json, say, terminal, text
+from stream.cli.running import PortFile
 
 if TYPE_CHECKING:
     from stream.settings import Settings
@@ -184,17 +184,14 @@ async def refuse_while_working(settings: "Settings", *, must_answer: bool) -> No
 def exporter(
     redis_url: RedisUrl = None,
     model: ModelFile = None,
-    port_file: Annotated[
-        Path | None, typer.Option(hidden=True, help="Write the chosen HTTP port to this file.")
-    ] = None,
+    port_file: PortFile = None,
 ) -> None:
     """Serve the funnel as Prometheus metrics until it is told to stop."""
     from stream.exporter import run_exporter
-    from stream.logs import last_line_logged, set_up_logging
+    from stream.logs import process_logs
     from stream.model_file import read_model
     from stream.settings import load_settings
 
     settings = load_settings(redis_url=redis_url, model=model)
-    set_up_logging(settings.log_level, process="exporter", form=settings.log_format)
-    with last_line_logged(settings.log_format):
+    with process_logs("exporter", settings.log_level, settings.log_format):
         run_exporter(settings, read_model(settings.model), port_file=port_file)

@@ -30,13 +30,12 @@ def resolver(
     port_file: PortFile = None,
 ) -> None:
     """Feed the directory of accounts and people, and find accounts for events that wait."""
-    from stream.logs import last_line_logged, set_up_logging
+    from stream.logs import process_logs
     from stream.model_file import read_model
     from stream.settings import load_settings
 
     chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url, model=model)
-    set_up_logging(chosen.log_level, process="resolver", form=chosen.log_format)
-    with last_line_logged(chosen.log_format):
+    with process_logs("resolver", chosen.log_level, chosen.log_format):
         scoring_model = read_model(chosen.model)
         from stream.resolving.process import run_resolver
 

@@ -44,13 +44,12 @@ def worker(
     port_file: PortFile = None,
 ) -> None:
     """Score events from Kafka into Redis until it is told to stop."""
-    from stream.logs import last_line_logged, set_up_logging
+    from stream.logs import process_logs
     from stream.model_file import read_model
     from stream.settings import load_settings
 
     chosen = load_settings(kafka_url=kafka_url, redis_url=redis_url, model=model, clock=clock)
-    set_up_logging(chosen.log_level, process="worker", form=chosen.log_format)
-    with last_line_logged(chosen.log_format):
+    with process_logs("worker", chosen.log_level, chosen.log_format):
         scoring_model = read_model(chosen.model)
         from stream.worker import run_worker
 

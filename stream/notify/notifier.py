@@ -8,15 +8,14 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import aiohttp
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka import ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
 from stream.backoff import Backoff
 from stream.errors import said
 from stream.kafka_admin import Reached
-from stream.kafka_records import accept_any_header_name
-from stream.kafka_security import client_arguments
+from stream.kafka_clients import group_consumer, group_producer
 from stream.notify.delivering import Desk
 from stream.notify.digests import TICK_SECONDS, Digests
 from stream.notify.held import Held
@@ -59,8 +58,8 @@ class Notifier(ConsumerRebalanceListener):
         self.joined = False
         self.beat = time.monotonic()
         self._settings = settings
-        self._producer = _producer(settings)
-        self._consumer = _consumer(settings)
+        self._producer = group_producer(settings, seconds=PRODUCE_SECONDS)
+        self._consumer = group_consumer(settings)
         outputs = Outputs(self._producer, prefix=settings.topic_prefix, backoff=self.backoff)
         self._recorder = Recorder(outputs, self.metrics, prefix=settings.topic_prefix)
         self._mutes, self._held = Mutes(), Held()
@@ -205,29 +204,3 @@ class Notifier(ConsumerRebalanceListener):
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._consumer.stop()
         await self._producer.stop()
-
-
-def _consumer(settings: Settings) -> AIOKafkaConsumer:
-    accept_any_header_name()
-    session_ms = int(settings.session_seconds * 1_000)
-    return AIOKafkaConsumer(
-        **client_arguments(settings),
-        client_id=settings.group,
-        group_id=settings.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=session_ms,
-        rebalance_timeout_ms=session_ms,
-        heartbeat_interval_ms=session_ms // 20,
-    )
-
-
-def _producer(settings: Settings) -> AIOKafkaProducer:
-    return AIOKafkaProducer(
-        **client_arguments(settings),
-        client_id=settings.group,
-        acks="all",
-        linger_ms=0,
-        max_request_size=96 * 2**20,
-        request_timeout_ms=int(PRODUCE_SECONDS * 1_000),
-    )

@@ -1,18 +1,14 @@
 """The notifier's process: checks its world, delivers, and ends in order or with one sentence."""
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
-import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 import aiohttp
 
-from stream.health import HealthServer
+from stream.ending import asked_to_stop, end_within
+from stream.health import serving_health, stalled
 from stream.kafka_admin import declare_topics, wait_for_kafka
 from stream.kafka_rights import require_group
 from stream.kafka_security import NOT_ALLOWED, denied
@@ -26,8 +22,6 @@ log = logging.getLogger(__name__)
 
 WATCH_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 8.0
-LAST_SECONDS: Final = 2.0
-LOOP_STALLED_SECONDS: Final = 10.0
 
 
 async def run_notifier(
@@ -39,12 +33,7 @@ async def run_notifier(
     refused, or when going on would be wrong.
     """
     settings = settings.model_copy(update={"group": f"{settings.group}-notifier"})
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop.set)
-    starting = asyncio.create_task(_prepare(settings))
-    stopping = asyncio.create_task(stop.wait())
+    starting, stopping = asyncio.create_task(_prepare(settings)), asked_to_stop()
     await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
     if not starting.done():
         starting.cancel()
@@ -73,33 +62,26 @@ async def _deliver(
     tracing = open_tracing(settings, process="notifier")
     async with aiohttp.ClientSession(connector=connector) as session:
         notifier = Notifier(settings, routes, session, span=tracing.span)
-        async with _listening(notifier, settings, port_file), notifier.running():
+        listening = serving_health(
+            "notifier",
+            Health(notifier),
+            notifier.metrics.registry,
+            at=(settings.http_host, settings.notifier_port),
+            port_file=port_file,
+        )
+        async with listening, notifier.running():
             while not stopping.done() and notifier.failure is None:
                 await asyncio.wait((stopping,), timeout=WATCH_SECONDS)
             log.info("Stopping.")
             # Kafka's client and Apprise's threads may hold up the end.
-            asyncio.get_running_loop().call_later(STOP_SECONDS, _give_up)
+            end_within(STOP_SECONDS, _say_late)
         await asyncio.to_thread(tracing.close)
         if notifier.failure is not None:
             raise notifier.failure
 
 
-def _give_up() -> None:
+def _say_late() -> None:
     log.warning("Stopping took too long; what was not recorded is delivered again.")
-    asyncio.get_running_loop().call_later(LAST_SECONDS, os._exit, 1)
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    notifier: Notifier, settings: Settings, port_file: Path | None
-) -> AsyncIterator[None]:
-    health = Health(notifier)
-    server = HealthServer(notifier.metrics.registry, alive=health.alive, ready=health.ready)
-    await server.listen("notifier", settings.http_host, settings.notifier_port, port_file)
-    try:
-        yield
-    finally:
-        await server.stop()
 
 
 class Health:
@@ -112,8 +94,7 @@ class Health:
         """Tell what is wrong with the process itself."""
         if self._notifier.failure is not None:
             return f"ending: {self._notifier.failure}"
-        silent = time.monotonic() - self._notifier.beat
-        return f"stalled for {silent:.0f} s" if silent > LOOP_STALLED_SECONDS else None
+        return stalled(self._notifier.beat)
 
     def ready(self) -> str | None:
         """Tell why it does not deliver now."""

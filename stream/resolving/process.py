@@ -1,19 +1,16 @@
 """The resolver's process: checks its world, reads, and ends in order or with one sentence."""
 
 import asyncio
-import contextlib
 import logging
-import os
-import signal
 import time
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
 from scoring.model import ScoringModel
 from stream.backoff import Backoff
+from stream.ending import asked_to_stop, end_within
 from stream.errors import RefusedStart
-from stream.health import HealthServer
+from stream.health import serving_health, stalled
 from stream.kafka_admin import declare_topics, wait_for_kafka
 from stream.kafka_rights import require_group
 from stream.kafka_security import NOT_ALLOWED, denied
@@ -27,8 +24,6 @@ log = logging.getLogger(__name__)
 WATCH_SECONDS: Final = 0.2
 META_SECONDS: Final = 0.2
 STOP_SECONDS: Final = 8.0
-LAST_SECONDS: Final = 2.0
-LOOP_STALLED_SECONDS: Final = 10.0
 
 
 async def run_resolver(
@@ -40,15 +35,18 @@ async def run_resolver(
     refused, or when going on would be wrong.
     """
     settings = settings.model_copy(update={"group": f"{settings.group}-resolver"})
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for each in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(each, stop.set)
-    stopping = asyncio.create_task(stop.wait())
+    stopping = asked_to_stop()
     store = open_store(settings)
     reading = Reading(settings, model, store)
+    listening = serving_health(
+        "resolver",
+        Health(reading),
+        reading.metrics.registry,
+        at=(settings.http_host, settings.resolver_port),
+        port_file=port_file,
+    )
     try:
-        async with _listening(reading, settings, port_file):
+        async with listening:
             starting = asyncio.create_task(_prepare(settings, store))
             await asyncio.wait((starting, stopping), return_when=asyncio.FIRST_COMPLETED)
             if not starting.done():
@@ -68,7 +66,7 @@ async def _read(reading: Reading, partitions: int, stopping: "asyncio.Task[bool]
             await asyncio.wait((stopping,), timeout=WATCH_SECONDS)
         log.info("Stopping.")
         # Kafka's client may hold up the end.
-        asyncio.get_running_loop().call_later(STOP_SECONDS, _give_up)
+        end_within(STOP_SECONDS, _say_late)
     if reading.failure is not None:
         raise reading.failure
 
@@ -95,22 +93,8 @@ async def _prepare(settings: Settings, store: RedisStore) -> int:
     return partitions
 
 
-def _give_up() -> None:
+def _say_late() -> None:
     log.warning("Stopping took too long; the next resolver goes on from what is noted.")
-    asyncio.get_running_loop().call_later(LAST_SECONDS, os._exit, 1)
-
-
-@contextlib.asynccontextmanager
-async def _listening(
-    reading: Reading, settings: Settings, port_file: Path | None
-) -> AsyncIterator[None]:
-    health = Health(reading)
-    server = HealthServer(reading.metrics.registry, alive=health.alive, ready=health.ready)
-    await server.listen("resolver", settings.http_host, settings.resolver_port, port_file)
-    try:
-        yield
-    finally:
-        await server.stop()
 
 
 class Health:
@@ -123,9 +107,7 @@ class Health:
         """Tell what is wrong with the process itself."""
         if self._reading.failure is not None:
             return f"ending: {self._reading.failure}"
-        silent = time.monotonic() - self._reading.beat
-        stalled = self._reading.started and silent > LOOP_STALLED_SECONDS
-        return f"stalled for {silent:.0f} s" if stalled else None
+        return stalled(self._reading.beat) if self._reading.started else None
 
     def ready(self) -> str | None:
         """Tell why it does not feed the directory now."""

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, ConsumerRebalanceListener
+from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener
 from aiokafka.errors import KafkaError
 from aiokafka.structs import TopicPartition
 
@@ -21,8 +21,7 @@ from stream.directory import Directory
 from stream.errors import Unreachable, said
 from stream.finding import AccountFinder
 from stream.kafka_admin import Reached
-from stream.kafka_records import accept_any_header_name
-from stream.kafka_security import client_arguments
+from stream.kafka_clients import group_consumer, group_producer
 from stream.networks import open_networks
 from stream.outputs import Outputs
 from stream.resolving.metrics import ResolverMetrics
@@ -73,7 +72,8 @@ class Reading(ConsumerRebalanceListener):
     @asynccontextmanager
     async def running(self, partitions: int) -> AsyncIterator[None]:
         """Join the group and read for the block; *partitions* is the number of shards."""
-        consumer, producer = _consumer(self._settings), _producer(self._settings)
+        consumer = group_consumer(self._settings)
+        producer = group_producer(self._settings, seconds=PRODUCE_SECONDS)
         outputs = Outputs(producer, prefix=self._settings.topic_prefix, backoff=self.kafka_backoff)
         outside = Outside(
             self._directory,
@@ -198,29 +198,3 @@ class Reading(ConsumerRebalanceListener):
 
     def _place(self, tp: TopicPartition) -> str:
         return f"{tp.topic.removeprefix(self._settings.topic_prefix)}/{tp.partition}"
-
-
-def _consumer(settings: Settings) -> AIOKafkaConsumer:
-    accept_any_header_name()
-    session_ms = int(settings.session_seconds * 1_000)
-    return AIOKafkaConsumer(
-        **client_arguments(settings),
-        client_id=settings.group,
-        group_id=settings.group,
-        enable_auto_commit=False,
-        auto_offset_reset="earliest",
-        session_timeout_ms=session_ms,
-        rebalance_timeout_ms=session_ms,
-        heartbeat_interval_ms=session_ms // 20,
-    )
-
-
-def _producer(settings: Settings) -> AIOKafkaProducer:
-    return AIOKafkaProducer(
-        **client_arguments(settings),
-        client_id=settings.group,
-        acks="all",
-        linger_ms=0,
-        max_request_size=96 * 2**20,
-        request_timeout_ms=int(PRODUCE_SECONDS * 1_000),
-    )

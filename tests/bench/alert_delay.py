@@ -4,16 +4,14 @@ The whole way: producer, Kafka, worker, Redis, outbox, Kafka, notifier, HTTP. Ot
 types flow at a steady rate meanwhile.
 """
 
-import argparse
 import asyncio
 import contextlib
 import datetime as dt
 import json
 import secrets
 import sys
-import tempfile
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,18 +20,15 @@ from aiohttp import web
 from rich.table import Table
 
 from stream.child import Child
-from stream.cli.output import terminal
 from stream.embedded import LOOPBACK
 from stream.kafka_admin import declare_topics
 from stream.replay import replay_producer, scored, send_lines
 from stream.state_store import RedisStore
 from tests.bench.delay import DRAIN_SECONDS, RATE, Load, Watch, quantile
 from tests.bench.events import Market, account_lines
-from tests.bench.meter import machine
+from tests.bench.on_kafka import measured_on_kafka
 from tests.bench.plan import PARTITIONS, Plan
 from tests.bench.processes import POLL_SECONDS, NotMeasured, Worker, environment, running_worker
-from tests.kafka_node import ServerUnavailable
-from tests.servers import KafkaServer, RedisServer
 
 WARM_SECONDS, MEASURED_SECONDS = 5.0, 30.0
 SETTLE_SECONDS = 10.0
@@ -189,24 +184,5 @@ def _table(figures: dict[str, Any]) -> Table:
     return table
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.alert_delay", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    asked = parser.parse_args(arguments)
-    try:
-        with KafkaServer() as kafka, RedisServer() as redis, tempfile.TemporaryDirectory() as own:
-            described = machine()
-            figures = asyncio.run(measure(kafka.address, redis.url, Path(own)))
-    except (NotMeasured, ServerUnavailable) as error:
-        print(error, file=sys.stderr)
-        return 1
-    terminal().print(_table(figures))
-    if asked.json is not None:
-        written = {"machine": described, **figures}
-        asked.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(measured_on_kafka("alert_delay", __doc__, measure, _table))

@@ -3,13 +3,10 @@
 Measured twice: by the worker's own histogram, and from outside, by watching the fences.
 """
 
-import argparse
 import asyncio
 import datetime as dt
-import json
 import secrets
 import sys
-import tempfile
 import time
 from collections import defaultdict, deque
 from collections.abc import Mapping, Sequence
@@ -21,16 +18,13 @@ import aiokafka
 from rich.table import Table
 
 from scoring.events import TYPE_TOPICS
-from stream.cli.output import terminal
 from stream.kafka_admin import declare_topics
 from stream.replay import replay_producer, scored, send_lines
 from stream.state_store import Fence, RedisStore
 from tests.bench.events import ACCOUNTS, MIX, Market, account_lines, event_line
-from tests.bench.meter import machine
+from tests.bench.on_kafka import measured_on_kafka
 from tests.bench.plan import PARTITIONS, Plan
 from tests.bench.processes import NotMeasured, Worker, running_worker
-from tests.kafka_node import ServerUnavailable
-from tests.servers import KafkaServer, RedisServer
 
 RATE = 1_000
 WARM_SECONDS, MEASURED_SECONDS = 5.0, 30.0
@@ -274,24 +268,5 @@ def _table(figures: Mapping[str, Any]) -> Table:
     return table
 
 
-def main(arguments: Sequence[str]) -> int:
-    """Run the benchmark; return the exit code."""
-    parser = argparse.ArgumentParser(prog="python -m tests.bench.delay", description=__doc__)
-    parser.add_argument("--json", type=Path, help="write the figures to this file")
-    asked = parser.parse_args(arguments)
-    try:
-        with KafkaServer() as kafka, RedisServer() as redis, tempfile.TemporaryDirectory() as own:
-            described = machine()
-            figures = asyncio.run(measure(kafka.address, redis.url, Path(own)))
-    except (NotMeasured, ServerUnavailable) as error:
-        print(error, file=sys.stderr)
-        return 1
-    terminal().print(_table(figures))
-    if asked.json is not None:
-        written = {"machine": described, **figures}
-        asked.json.write_text(json.dumps(written, indent=2) + "\n", encoding="utf-8")
-    return 0
-
-
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:]))
+    sys.exit(measured_on_kafka("delay", __doc__, measure, _table))

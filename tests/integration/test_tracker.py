@@ -2,7 +2,6 @@
 
 import contextlib
 import json
-import shutil
 import threading
 import time
 from collections.abc import Iterator
@@ -16,7 +15,6 @@ from tests.system.harness import Json, eventually
 
 pytestmark = [pytest.mark.page]
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser"))), None)
 SCRIPT = read_script().body
 HIDE = """() => {
   Object.defineProperty(document, 'visibilityState', {value: 'hidden', configurable: true});
@@ -85,18 +83,6 @@ def running_site() -> Iterator[Site]:
 def site() -> Iterator[Site]:
     with running_site() as own:
         yield own
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    if BROWSER is None:
-        pytest.skip("no chromium is installed")
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        running = playwright.chromium.launch(executable_path=BROWSER, args=["--no-sandbox"])
-        yield running
-        running.close()
 
 
 def opened(browser: Any, address: str, context: Any = None) -> Any:
