@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Final
 
+import scipy.special  # noqa: F401  # not at the first surge: it would stop the loop for a moment
 from aiokafka.errors import KafkaError
 from faust.exceptions import AlreadyConfiguredWarning
 

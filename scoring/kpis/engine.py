@@ -1,6 +1,7 @@
 """The engine: every KPI of a period, in total and per tier, or why it cannot be told."""
 
 from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from math import inf
 from typing import Final
@@ -16,6 +17,9 @@ from scoring.kpis.sales import sales
 from scoring.kpis.targets import targets
 from scoring.report import rfc3339
 from scoring.rules import Rules
+
+THREADS: Final = 2
+"""Memory is soon as busy as two of them can make it."""
 
 NOTHING_TO_DIVIDE: Final = "nothing to divide by or to average"
 
@@ -56,15 +60,17 @@ class Figure:
 def kpis_of(period: Period) -> list[Figure]:
     """Return every figure of *period*, in the order of the definitions, all accounts first."""
     figures: list[Figure] = []
-    for tier, mask in period.slices.items():
-        gaps = _Gaps.of(period, mask)
-        found = [*_measured(period, tier, mask)]
+    with ThreadPoolExecutor(THREADS) as pool:
+        period.prepare(pool)
+        tiers = [*period.slices]
+        measured = pool.map(lambda tier: [*_measured(period, tier)], tiers)
+    for tier, found in zip(tiers, measured, strict=True):
+        gaps = _Gaps.of(period, period.slices[tier])
         told = {(each.kpi, each.measure) for each in found}
         found += [each for each in _silent(tier) if (each.kpi, each.measure) not in told]
         figures += [gaps.figure(each, tier) for each in found]
     measures = [(kpi.id, measure.name) for kpi in KPIS for measure in kpi.measures]
     place = {measure: number for number, measure in enumerate(measures)}
-    tiers = list(period.slices)
     return sorted(figures, key=lambda f: (place[f.kpi, f.measure], tiers.index(f.tier)))
 
 
@@ -78,7 +84,8 @@ _EVERY_TIER: Final[tuple[Callable[[Period, Array], Iterator[Measured]], ...]] = 
 )  # fmt: skip
 
 
-def _measured(period: Period, tier: str, mask: Array) -> Iterator[Measured]:
+def _measured(period: Period, tier: str) -> Iterator[Measured]:
+    mask = period.slices[tier]
     for function in _EVERY_TIER:
         yield from function(period, mask)
     if tier == ALL:

@@ -37,13 +37,13 @@ def people_of(records: Log) -> People:
     return People(person[last], log.account[order][last], upserts[last], flags)
 
 
-def relationship(events: Log, people: People, now: float, rules: Rules, accounts: int) -> Array:
+def relationship(log: Log, people: People, now: float, rules: Rules, accounts: int) -> Array:
     """Return the relationship score of each account as of *now*.
 
-    *events* are those before *now*; the formulas are those of `scoring.relationship`.
+    *log* are the exchanges before *now*; the formulas are those of `scoring.relationship`.
     """
     model = rules.model.relationship
-    log, inbound, outbound = _exchanges(events, rules)
+    inbound, outbound = _weights(log, rules)
     fading = np.exp2((log.time - now) / rules.exchange_half_life_seconds)
     person, first, place = np.unique(log.person, return_index=True, return_inverse=True)
     theirs = np.bincount(place, inbound * fading, len(person))
@@ -67,17 +67,21 @@ def relationship(events: Log, people: People, now: float, rules: Rules, accounts
     return 100.0 * -np.expm1(np.bincount(log.account[first], apart, accounts))
 
 
-def _exchanges(events: Log, rules: Rules) -> tuple[Log, Array, Array]:
-    """Return the events that are exchanges with a contact, and their inbound and outbound."""
-    model = rules.model.relationship
-    mail = events.has(Code.EMAIL_SENT, Code.EMAIL_REPLIED)
-    chat = events.code == Code.CHAT_MESSAGE
+def exchanges(events: Log) -> Log:
+    """Return the *events* that are exchanges with a contact."""
     met = (events.code == Code.ATTENDED) | (
         (events.code == Code.MEETING_HELD) & (events.flags & LISTED == 0)
     )
-    rows = (mail | chat | met) & (events.contact != 0) & (events.flags & LATE == 0)
-    value = np.where(mail, model.email_weight, np.where(chat, model.chat_message_weight, 0.0))
-    value, both = value[rows], met[rows] * model.meeting_weight
-    log = events.where(rows)
-    inbound = log.flags & INBOUND > 0
-    return log, value * inbound + both, value * ~inbound + both
+    said = events.has(Code.EMAIL_SENT, Code.EMAIL_REPLIED, Code.CHAT_MESSAGE)
+    return events.where((said | met) & (events.contact != 0) & (events.flags & LATE == 0))
+
+
+def _weights(log: Log, rules: Rules) -> tuple[Array, Array]:
+    """Return what each of the exchanges in *log* weighs inbound and outbound."""
+    model = rules.model.relationship
+    weights = np.zeros(256)
+    weights[[Code.EMAIL_SENT, Code.EMAIL_REPLIED]] = model.email_weight
+    weights[Code.CHAT_MESSAGE] = model.chat_message_weight
+    value, inbound = weights[log.code], log.flags & INBOUND > 0
+    both = log.has(Code.ATTENDED, Code.MEETING_HELD) * model.meeting_weight
+    return value * inbound + both, value * ~inbound + both

@@ -1,6 +1,7 @@
 """One period over the facts: everything that several KPIs need, computed once."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from functools import cached_property
 from math import inf
 from typing import NamedTuple
@@ -11,7 +12,7 @@ from scoring.kpis.attention import surge_scores, surging
 from scoring.kpis.codes import LAST_ENGAGEMENT, TARGET, TIER_SHIFT, TOUCH, Code
 from scoring.kpis.columns import Array, Facts, Log, different, paired, starts_of
 from scoring.kpis.deals import Deal, churned_at, deals_of, depths
-from scoring.kpis.people import People, people_of, relationship
+from scoring.kpis.people import People, exchanges, people_of, relationship
 from scoring.kpis.view_through import viewed_through
 from scoring.kpis.warmth import Warmth, engaged_at, warmth
 from scoring.model import SECONDS_PER_DAY
@@ -21,6 +22,11 @@ MONTH_SECONDS = 30 * SECONDS_PER_DAY
 YEAR_SECONDS = 365 * SECONDS_PER_DAY
 ALL = "all"
 NO_TIER = "none"
+_BESIDE_WARMTH = (
+    "intent_surge", "relationship", "relationship_before", "visitors_known", "viewed_through",
+    "touches", "touched_people", "first_touch",
+)  # fmt: skip
+"""Other slow properties of a period, which do not rest on ``warmth``."""
 
 
 class Measured(NamedTuple):
@@ -52,6 +58,15 @@ class Period:
         self.start = start
         self.end = end
         self.accounts = len(facts.accounts)
+
+    def prepare(self, pool: Executor) -> None:
+        """Compute what takes longest in *pool* and here, side by side: numpy needs no lock."""
+        shared = self.before, self.records  # what both need is not computed twice
+        assert shared
+        warm = pool.submit(lambda: self.warmth)
+        for name in _BESIDE_WARMTH:
+            getattr(self, name)
+        warm.result()
 
     @cached_property
     def before(self) -> Log:
@@ -138,17 +153,22 @@ class Period:
         return 100.0 * (1.0 - np.exp2(-self.warmth.minutes / saturation))
 
     @cached_property
+    def exchanges(self) -> Log:
+        """Return the exchanges with contacts before the end."""
+        return exchanges(self.before)
+
+    @cached_property
     def relationship(self) -> Array:
         """Return the relationship scores as of the end."""
-        return relationship(self.before, self.people, self.end, self.rules, self.accounts)
+        return relationship(self.exchanges, self.people, self.end, self.rules, self.accounts)
 
     @cached_property
     def relationship_before(self) -> Array:
         """Return the relationship scores as of 30 days before the end."""
         then = self.end - MONTH_SECONDS
-        events = self.before.where(self.before.time < then)
+        log = self.exchanges.where(self.exchanges.time < then)
         people = people_of(self.records.where(self.records.time < then))
-        return relationship(events, people, then, self.rules, self.accounts)
+        return relationship(log, people, then, self.rules, self.accounts)
 
     @cached_property
     def intent_surge(self) -> Array:

@@ -53,8 +53,9 @@ def warmth(events: Log, records: Log, now: float, rules: Rules, accounts: int) -
     account, time = events.account[rows], events.time[rows]
     raw = events.added[rows].astype(np.float64) * np.exp2((time - now) / half_life)
     added = _Added(account, time, paired(account, events.contact[rows]), raw)
-    weights, steps = _weighted(added, records, rules)
-    mass = raw * weights
+    mass, steps = _weighted(added, records, rules)
+    mass *= raw
+    del added, raw, rows  # millions of rows that are not wanted beside what follows
     if steps:
         starts = starts_of(account, accounts)
         at = [_place(starts, time, each[0], each[1]) for each in steps]
@@ -134,23 +135,23 @@ def _evaluated(
     for start, stop in pairwise(starts):
         if stop > start:
             np.cumsum(mass[start:stop], out=total[start:stop])
-    after = total * np.exp2((now - time) / half_life)
+    grown = np.exp2((now - time) / half_life)  # from what is left now to what there was
     first = np.empty(len(mass), dtype=bool)
     first[:1], first[1:] = True, account[1:] != account[:-1]
     before = np.zeros(len(mass))
-    passed = np.where(first[1:], 0.0, time[1:] - time[:-1])
-    before[1:] = after[:-1] * np.exp2(-passed / half_life)
+    before[1:] = total[:-1] * grown[1:]
     before[first] = 0.0
+    minutes, filled = np.zeros(accounts), np.flatnonzero(starts[1:] > starts[:-1])
+    minutes[filled] = total[starts[1:][filled] - 1]
+    after = np.multiply(total, grown, out=total)
     on = after >= funnel.engaged_minutes
     off = (before < funnel.disengaged_minutes) | (after < funnel.disengaged_minutes)
-    decided = np.maximum.accumulate(np.where(on | off, np.arange(len(mass)), 0))
+    decided = np.maximum.accumulate(np.where(on | off, np.arange(len(mass), dtype=np.int32), 0))
     engaged_after = on[decided] if len(mass) else on
     was = np.zeros(len(mass), dtype=bool)
     was[1:] = engaged_after[:-1]
     enters = engaged_after & ~(was & (before >= funnel.disengaged_minutes))
-    minutes, engaged = np.zeros(accounts), np.zeros(accounts, dtype=bool)
-    filled = np.flatnonzero(starts[1:] > starts[:-1])
-    minutes[filled] = total[starts[1:][filled] - 1]
+    engaged = np.zeros(accounts, dtype=bool)
     engaged[filled] = engaged_after[starts[1:][filled] - 1]
     engaged &= minutes >= funnel.disengaged_minutes
     entered = np.full(accounts, inf)
