@@ -5,8 +5,7 @@ from typing import Any
 
 from scoring.funnel import STAGES
 from scoring.pages import ANY_TOPIC
-
-_SENIORITY = {"c_level": "C-level", "vp": "VP", "director": "director", "manager": "manager"}
+from scoring.titles import called
 
 
 def sentence(rule: str, subject: str, why: Mapping[str, Any], *, name: str) -> str:
@@ -34,10 +33,7 @@ def sentence(rule: str, subject: str, why: Mapping[str, Any], *, name: str) -> s
 
 def _who(why: Mapping[str, Any]) -> str:
     contact = why.get("contact_id")
-    title = _SENIORITY.get(why.get("seniority") or "")
-    if not contact:
-        return "Somebody"
-    return f"{contact} ({title})" if title else str(contact)
+    return called(contact, why.get("seniority")) if contact else "Somebody"
 
 
 def _seen(why: Mapping[str, Any]) -> str:

@@ -18,6 +18,7 @@ from scoring.relationship import relationship_score, strengths
 from scoring.report import as_of, rfc3339
 from scoring.rules import Rules
 from scoring.surge import Window, expected_count, windows_of
+from scoring.titles import called
 
 Part: TypeAlias = dict[str, Any]
 
@@ -327,9 +328,7 @@ def _path(url: str) -> str:
 
 
 def _name(row: Part) -> str:
-    """Return how a contact is called: an id is all that scores know of a name."""
-    title = row["seniority"]
-    return f"{row['contact_id']} ({title.replace('_', '-')})" if title else str(row["contact_id"])
+    return called(row["contact_id"], row["seniority"])
 
 
 def _relationship_reasons(relationship: Part) -> Iterator[_Reason]:

@@ -32,7 +32,7 @@ h3 a:hover { text-decoration:underline } h3 a::after { content:" ?"; color:var(-
 .fact span { color:var(--dim); font-size:13px }
 .cards { columns:2 460px; column-gap:14px }
 .card { padding:14px 16px; break-inside:avoid; margin-bottom:14px }
-.wide { column-span:all }
+.wide { column-span:all; margin-top:14px }
 table { border-collapse:collapse; width:100%; font-variant-numeric:tabular-nums }
 td, th { padding:3px 6px; text-align:right; border-top:1px solid var(--line); font-size:13.5px }
 th { color:var(--dim); font-weight:500; border-top:0 } td:first-child, th:first-child {
@@ -43,7 +43,6 @@ svg text { font:12px system-ui,sans-serif; fill:var(--ink) } svg .dim { fill:var
 dl { background:var(--card); border:1px solid var(--line); border-radius:8px; padding:6px 18px }
 dt { font-weight:650; margin-top:12px } dd { margin:2px 0 12px } dt:target, dt:target+dd {
   background:#fff7d6 } code { font-size:13px; color:var(--dim) }
-@media (max-width:560px) { .cards { grid-template-columns:1fr } }
 @media print { body { background:#fff } .card, .fact { break-inside:avoid } }
 """
 

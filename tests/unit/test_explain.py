@@ -238,7 +238,7 @@ def test_a_surge_is_the_strongest_reason() -> None:
 
     assert sentences[:2] == [
         "Surging on crm: 9 visits and signals this week against 1.0 usual.",
-        "bob (vp) read /pricing 2 days ago: 8.2 engagement minutes now.",
+        "bob (VP) read /pricing 2 days ago: 8.2 engagement minutes now.",
     ]
 
 
@@ -304,7 +304,7 @@ def test_one_contact_that_carries_the_relationship_is_a_risk_worth_a_sentence() 
     events = [contact("ann", "c_level"), *mails(6, "inbound", "ann"), *mails(6, "outbound", "ann")]
 
     # (6 + 6/4)/6 half saturations, full reciprocity: 60 (1 - 2^-1.25) = 34.8.
-    assert "Single-threaded: ann (c-level) carries the relationship (35 of 100)." in because(events)
+    assert "Single-threaded: ann (C-level) carries the relationship (35 of 100)." in because(events)
 
 
 def test_several_contacts_are_told_by_the_best() -> None:
