@@ -201,7 +201,8 @@ def _memory_sentence(taken: RedisBytes) -> str:
     return (
         f"Redis per account (5 contacts, 13 weeks of daily history, {taken.events_per_account} "
         f"events): {taken.own_keys:,.0f} bytes in its own keys (state {taken.state:,.0f}, hash "
-        f"{taken.hash:,.0f}, the rest seen ids), {taken.all:,.0f} bytes with "
+        f"{taken.hash:,.0f}, facts {taken.facts:,.0f}, the rest seen ids and days), "
+        f"{taken.all:,.0f} bytes with "
         f"its part of leaderboards, due queue and overhead (over {taken.accounts} accounts)."
     )
 

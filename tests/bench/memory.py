@@ -13,7 +13,7 @@ import redis.asyncio
 from stream.kafka_admin import declare_topics
 from stream.replay import Sent, replay_producer, scored, send_lines
 from stream.routing import shard_of
-from stream.state_store import RedisStore, account_key, state_key
+from stream.state_store import RedisStore, account_key, shard_prefix, state_key
 from tests.bench.events import (
     CONTACTS_PER_ACCOUNT,
     MIX,
@@ -38,11 +38,13 @@ class RedisBytes:
     """Bytes that Redis holds for one account."""
 
     own_keys: float
-    """Mean MEMORY USAGE of its state, hash and seen ids."""
+    """Mean MEMORY USAGE of its keys."""
     state: float
     """The part of its state."""
     hash: float
     """The part of the hash that people and programs read."""
+    facts: float
+    """The part of the log of events from which KPIs are computed."""
     all: float
     """Growth of used_memory per account: leaderboards, due queue and overheads included."""
     accounts: int
@@ -73,6 +75,7 @@ async def measure_redis(plan: Plan, directory: Path) -> RedisBytes:
             own = [await store.memory_of(each, shard_of(each, PARTITIONS)) for each in counted]
             states = await _sizes(server, state_key, counted)
             hashes = await _sizes(server, account_key, counted)
+            facts = await _sizes(server, lambda n, i: f"{shard_prefix(n)}facts:{i}", counted)
     finally:
         await server.aclose()
         await store.close()
@@ -80,6 +83,7 @@ async def measure_redis(plan: Plan, directory: Path) -> RedisBytes:
         own_keys=round(statistics.fmean(own), 1),
         state=round(statistics.fmean(states), 1),
         hash=round(statistics.fmean(hashes), 1),
+        facts=round(statistics.fmean(facts), 1),
         all=round((after - before) / ACCOUNTS, 1),
         accounts=ACCOUNTS,
         events_per_account=DAYS * len(MIX),
