@@ -90,6 +90,11 @@ def account_key(shard: int, account_id: str) -> str:
     return f"{shard_prefix(shard)}account:{account_id}"
 
 
+def fact_key(shard: int, account_id: str, log: str) -> str:
+    """Return the key of one of an account's FACT_LOGS."""
+    return f"{shard_prefix(shard)}{log}:{account_id}"
+
+
 def seen_suffix(type_: str, day: int) -> str:
     """Return the end of the key under which a day's event ids of one type are kept."""
     return f"{type_}:{day}"
@@ -293,8 +298,7 @@ class RedisStore:
         """Return (events, records) of each of *account_ids*: its logs of facts, empty if none."""
         if not account_ids:
             return []
-        prefix = shard_prefix(shard)
-        keys = [f"{prefix}{log}:{each}" for each in account_ids for log in FACT_LOGS]
+        keys = [fact_key(shard, each, log) for each in account_ids for log in FACT_LOGS]
         found = [log or b"" for log in await _answered(self._redis.mget(keys))]
         return list(zip(found[::2], found[1::2], strict=True))
 

@@ -61,12 +61,14 @@ class Period:
 
     def prepare(self, pool: Executor) -> None:
         """Compute what takes longest in *pool* and here, side by side: numpy needs no lock."""
-        shared = self.before, self.records  # what both need is not computed twice
-        assert shared
-        warm = pool.submit(lambda: self.warmth)
-        for name in _BESIDE_WARMTH:
-            getattr(self, name)
+        self._compute("before", "records")  # both need them
+        warm = pool.submit(self._compute, "warmth")
+        self._compute(*_BESIDE_WARMTH)
         warm.result()
+
+    def _compute(self, *names: str) -> None:
+        for name in names:
+            getattr(self, name)
 
     @cached_property
     def before(self) -> Log:

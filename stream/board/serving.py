@@ -6,6 +6,8 @@ import logging
 import signal
 from pathlib import Path
 
+import scipy.special  # noqa: F401  # not at the first surge: it would stop the loop for a moment
+
 from stream.board.application import create_app
 from stream.board.board import Board, assemble
 from stream.errors import RefusedReading, RefusedStart, SurgelineError, first_of

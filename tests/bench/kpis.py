@@ -23,7 +23,7 @@ from scoring.model import default_model
 from scoring.rules import Rules
 from stream.embedded import start_servers
 from stream.routing import shard_finder
-from stream.state_store import FORMAT, META, shard_prefix
+from stream.state_store import FORMAT, META, fact_key, shard_prefix
 
 PARTITIONS = 8
 NOW = 1_790_000_000.0
@@ -94,10 +94,10 @@ async def fill(url: str, accounts: int, facts: int) -> None:
     pipe = client.pipeline(transaction=False)
     for number in range(accounts):
         account_id = f"account-{number}"
-        prefix = shard_prefix(shard_of(account_id))
+        shard = shard_of(account_id)
         events, records = logs[number % len(logs)]
-        pipe.set(f"{prefix}facts:{account_id}", events)
-        pipe.set(f"{prefix}records:{account_id}", records)
+        pipe.set(fact_key(shard, account_id, "facts"), events)
+        pipe.set(fact_key(shard, account_id, "records"), records)
         if number % 500 == 499:
             await pipe.execute()
     await pipe.execute()

@@ -13,7 +13,7 @@ import redis.asyncio
 from stream.kafka_admin import declare_topics
 from stream.replay import Sent, replay_producer, scored, send_lines
 from stream.routing import shard_of
-from stream.state_store import RedisStore, account_key, shard_prefix, state_key
+from stream.state_store import RedisStore, account_key, fact_key, state_key
 from tests.bench.events import (
     CONTACTS_PER_ACCOUNT,
     MIX,
@@ -75,7 +75,9 @@ async def measure_redis(plan: Plan, directory: Path) -> RedisBytes:
             own = [await store.memory_of(each, shard_of(each, PARTITIONS)) for each in counted]
             states = await _sizes(server, state_key, counted)
             hashes = await _sizes(server, account_key, counted)
-            facts = await _sizes(server, lambda n, i: f"{shard_prefix(n)}facts:{i}", counted)
+            facts = await _sizes(
+                server, lambda shard, each: fact_key(shard, each, "facts"), counted
+            )
     finally:
         await server.aclose()
         await store.close()
