@@ -6,6 +6,8 @@ from typing import Any
 import aiokafka
 import aiokafka.admin
 
+from tests.system.harness import PATIENCE
+
 # aiokafka's own types are incomplete; what leaves this module is typed.
 _aiokafka: Any = aiokafka
 _admin: Any = aiokafka.admin
@@ -41,5 +43,5 @@ async def first_value(
             consumer.assign([_aiokafka.TopicPartition(topic, 0)])
         else:
             consumer.subscribe([topic])
-        record = await asyncio.wait_for(consumer.getone(), within_seconds)
+        record = await asyncio.wait_for(consumer.getone(), PATIENCE * within_seconds)
         return bytes(record.value)

@@ -23,7 +23,15 @@ import aiokafka
 import redis
 
 from stream.leash import leashed
-from tests.system.harness import SURGELINE, Json, environment, eventually, rows, write_lines
+from tests.system.harness import (
+    PATIENCE,
+    SURGELINE,
+    Json,
+    environment,
+    eventually,
+    rows,
+    write_lines,
+)
 
 # aiokafka's own types are incomplete; what leaves this module is typed.
 _aiokafka: Any = aiokafka
@@ -132,7 +140,7 @@ class Place:
             capture_output=True,
             text=True,
             env=self.environment(**settings),
-            timeout=COMMAND_SECONDS,
+            timeout=PATIENCE * COMMAND_SECONDS,
             check=False,
         )
 
@@ -304,7 +312,7 @@ class Place:
             bootstrap_servers=self.kafka, auto_offset_reset="earliest", enable_auto_commit=False
         ) as consumer:
             consumer.assign(partitions)
-            give_up_at = time.monotonic() + within_seconds
+            give_up_at = time.monotonic() + PATIENCE * within_seconds
             while not enough(found) and time.monotonic() < give_up_at:
                 fetched = await consumer.getmany(timeout_ms=300)
                 found += [_found(each) for each in itertools.chain(*fetched.values())]
@@ -397,11 +405,11 @@ class Worker:
     def terminate(self, *, within_seconds: float = STOP_SECONDS) -> int:
         """End it by SIGTERM; return its exit code. Raises TimeoutExpired when it does not end."""
         os.kill(self.pid, signal.SIGTERM)
-        return self._leash.wait(within_seconds)
+        return self._leash.wait(PATIENCE * within_seconds)
 
     def wait(self, within_seconds: float = 30.0) -> int:
         """Wait for its end by itself; return its exit code."""
-        return self._leash.wait(within_seconds)
+        return self._leash.wait(PATIENCE * within_seconds)
 
     def close(self) -> None:
         """End it if it runs, and let go of it."""

@@ -16,6 +16,7 @@ from stream.errors import SurgelineError, Unreachable
 from stream.state_store import META, SEEN_SECONDS, Answer, Fence, RedisStore, shard_prefix
 from tests.contract.subject import InsideRedis, Subject, account_write, full_write
 from tests.servers import RedisServer, require_servers
+from tests.system.harness import PATIENCE
 
 REAL = [
     pytest.param("embedded", marks=pytest.mark.embedded),
@@ -234,7 +235,7 @@ def test_redis_kept_busy_by_a_script_answers_later(own: RealSubject) -> None:
 
 
 def until_it_is_busy(subject: RealSubject) -> None:
-    give_up_at = time.monotonic() + 10
+    give_up_at = time.monotonic() + PATIENCE * 10
     with contextlib.suppress(redis.ResponseError):
         while time.monotonic() < give_up_at:
             subject.redis.get("anything")

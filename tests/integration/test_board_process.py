@@ -16,7 +16,7 @@ from tests.board_process import Board, event_stream
 from tests.integration.worker_kit import Place, Servers
 from tests.servers import RedisServer
 from tests.stored import Json, folded, store_accounts
-from tests.system.harness import eventually
+from tests.system.harness import PATIENCE, eventually
 
 # A process for nearly every test: the suite that may take longer runs them.
 pytestmark = [pytest.mark.embedded, pytest.mark.kafka]
@@ -241,7 +241,7 @@ def test_signal_ends_it_at_once_though_somebody_listens(place: Place, number: in
             list(events)
             assert eventually(lambda: board.exit_code is not None, within_seconds=SECONDS)
 
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < PATIENCE * 5
         assert board.exit_code == 0, board.log()
         assert "Traceback" not in board.log()
 

@@ -14,7 +14,7 @@ import pytest
 from stream.routing import shard_of
 from tests.integration.conftest import KAFKA_ONLY
 from tests.integration.worker_kit import PARTITIONS, Found, Place, Sent, Servers, Worker, record_of
-from tests.system.harness import Json, eventually, write_lines
+from tests.system.harness import PATIENCE, Json, eventually, write_lines
 
 pytestmark = [KAFKA_ONLY]
 
@@ -87,7 +87,7 @@ async def read_back(place: Place, topic: str, key: bytes, count: int) -> list[An
     ) as consumer:
         topic = place.prefix + topic
         consumer.assign([_aiokafka.TopicPartition(topic, n) for n in range(PARTITIONS)])
-        async with asyncio.timeout(30):
+        async with asyncio.timeout(PATIENCE * 30):
             while len(found) < count:
                 fetched = await consumer.getmany(timeout_ms=300)
                 found += [r for each in fetched.values() for r in each if r.key == key]

@@ -6,8 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -19,6 +18,7 @@ from stream.embedded import EmbeddedServers, start_servers
 from stream.errors import EmbeddedUnavailable, ProcessNotStarted
 from stream.leash import leashed
 from tests.kafka_client import create_topic, first_value, produce
+from tests.system.harness import PATIENCE, eventually
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 
@@ -40,15 +40,6 @@ async def main() -> None:
 
 asyncio.run(main())
 """
-
-
-def eventually(condition: Callable[[], bool], *, within_seconds: float = 10.0) -> bool:
-    give_up_at = time.monotonic() + within_seconds
-    while not condition():
-        if time.monotonic() > give_up_at:
-            return False
-        time.sleep(0.02)
-    return True
 
 
 def gone(process_id: int) -> bool:
@@ -83,7 +74,7 @@ class Leash:
 def test_leash_ends_with_the_exit_code_of_its_child() -> None:
     leash = Leash("echo ready; exit 7")
 
-    assert leash.process.wait(10) == 7
+    assert leash.process.wait(PATIENCE * 10) == 7
 
 
 def test_leash_tells_the_signal_that_ended_its_child() -> None:
@@ -91,7 +82,7 @@ def test_leash_tells_the_signal_that_ended_its_child() -> None:
 
     os.kill(leash.child_pid, signal.SIGKILL)
 
-    assert leash.process.wait(10) == 128 + signal.SIGKILL
+    assert leash.process.wait(PATIENCE * 10) == 128 + signal.SIGKILL
 
 
 @pytest.mark.parametrize("name", ["TERM", "INT"])
@@ -100,7 +91,7 @@ def test_leash_passes_signals_on(name: str) -> None:
 
     leash.process.send_signal(signal.Signals[f"SIG{name}"])
 
-    assert leash.process.wait(10) == 3
+    assert leash.process.wait(PATIENCE * 10) == 3
 
 
 def test_leash_kills_a_deaf_child_at_once_when_asked_to() -> None:
@@ -108,7 +99,7 @@ def test_leash_kills_a_deaf_child_at_once_when_asked_to() -> None:
 
     leash.process.send_signal(signal.SIGUSR1)
 
-    assert leash.process.wait(10) == 128 + signal.SIGKILL
+    assert leash.process.wait(PATIENCE * 10) == 128 + signal.SIGKILL
 
 
 def test_leash_ends_its_child_when_the_pipe_closes() -> None:
@@ -116,7 +107,7 @@ def test_leash_ends_its_child_when_the_pipe_closes() -> None:
 
     leash.let_go()
 
-    assert leash.process.wait(10) == 3
+    assert leash.process.wait(PATIENCE * 10) == 3
 
 
 def test_leash_kills_a_deaf_child_after_the_grace_period() -> None:
@@ -124,7 +115,7 @@ def test_leash_kills_a_deaf_child_after_the_grace_period() -> None:
 
     leash.let_go()
 
-    assert leash.process.wait(10) == 128 + signal.SIGKILL
+    assert leash.process.wait(PATIENCE * 10) == 128 + signal.SIGKILL
 
 
 @on_linux
@@ -133,8 +124,8 @@ def test_child_dies_with_a_killed_leash() -> None:
 
     leash.process.kill()
 
-    assert eventually(lambda: gone(leash.child_pid))
-    leash.process.wait(10)
+    assert eventually(lambda: gone(leash.child_pid), within_seconds=10)
+    leash.process.wait(PATIENCE * 10)
 
 
 def test_leash_says_which_command_it_could_not_start() -> None:
@@ -205,7 +196,7 @@ def test_suspended_child_and_leash_are_killed_all_the_same(
     process_id = asyncio.run(run())
 
     assert process_id is not None
-    assert eventually(lambda: gone(process_id))
+    assert eventually(lambda: gone(process_id), within_seconds=10)
 
 
 def test_child_that_cannot_be_run_names_its_command(tmp_path: Path) -> None:
@@ -292,9 +283,11 @@ def test_servers_end_when_their_parent_is_killed(tmp_path: Path) -> None:
     assert len(process_ids) == 2
 
     parent.kill()
-    parent.wait(10)
+    parent.wait(PATIENCE * 10)
 
-    assert eventually(lambda: all(gone(process_id) for process_id in process_ids))
+    assert eventually(
+        lambda: all(gone(process_id) for process_id in process_ids), within_seconds=10
+    )
 
 
 @pytest.mark.embedded

@@ -8,7 +8,6 @@ import pytest
 
 from stream.simulator import simulate
 from tests.integration.conftest import KAFKA_ONLY
-from tests.integration.test_exporter import eventually as soon
 from tests.integration.test_exporter import exporter, fetched, samples
 from tests.integration.worker_kit import Place, Servers, record_of
 from tests.system.harness import Json, eventually, write_lines
@@ -83,7 +82,10 @@ def test_kpis_outlive_a_backup(place: Place) -> None:
 def test_exporter_shows_kpis_without_holding_up_a_scrape(place: Place, tmp_path: Path) -> None:
     with exporter(place.redis_url, tmp_path) as (url, _):
         assert "surgeline_up 1.0" in fetched(f"{url}/metrics")
-        assert soon(lambda: "surgeline_kpi_computed_timestamp_seconds" in fetched(f"{url}/metrics"))
+        assert eventually(
+            lambda: "surgeline_kpi_computed_timestamp_seconds" in fetched(f"{url}/metrics"),
+            within_seconds=30,
+        )
         found = samples(fetched(f"{url}/metrics"))
 
     kpis = {key: value for key, value in found.items() if key[0].startswith("surgeline_kpi_")}

@@ -24,7 +24,7 @@ from tests.secure_servers import (
     password_of,
 )
 from tests.servers import KafkaServer, RedisServer
-from tests.system.harness import market, write_lines
+from tests.system.harness import PATIENCE, market, write_lines
 
 # aiokafka's own types are incomplete.
 _aiokafka: Any = aiokafka
@@ -287,7 +287,7 @@ def test_others_cannot_read_events(role: str, place: Place, access: Access) -> N
         async with _aiokafka.AIOKafkaConsumer(**client_arguments(settings)) as consumer:
             consumer.assign([_aiokafka.TopicPartition(f"{place.prefix}page-visits", 0)])
             await consumer.seek_to_beginning()
-            await asyncio.wait_for(consumer.getone(), ANSWER_SECONDS)
+            await asyncio.wait_for(consumer.getone(), PATIENCE * ANSWER_SECONDS)
 
     with pytest.raises(TopicAuthorizationFailedError):
         asyncio.run(read())

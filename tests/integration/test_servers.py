@@ -16,6 +16,7 @@ from tests.kafka_client import create_topic, first_value, produce
 from tests.kafka_node import ServerUnavailable
 from tests.server_hosts import NotOurs, docker_answers
 from tests.servers import KafkaServer, RedisServer, require_servers
+from tests.system.harness import PATIENCE, eventually
 
 pytestmark = pytest.mark.kafka
 
@@ -131,12 +132,9 @@ def test_servers_end_when_the_test_process_is_killed(tmp_path: Path) -> None:
     process_id = int(parent.stdout.readline())
 
     parent.kill()
-    parent.wait(10)
+    parent.wait(PATIENCE * 10)
 
-    give_up_at = time.monotonic() + 10
-    while alive(process_id) and time.monotonic() < give_up_at:
-        time.sleep(0.02)
-    assert not alive(process_id)
+    assert eventually(lambda: not alive(process_id), within_seconds=10)
 
 
 def alive(process_id: int) -> bool:

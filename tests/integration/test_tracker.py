@@ -95,8 +95,8 @@ def opened(browser: Any, address: str, context: Any = None) -> Any:
 def test_a_visit_is_sent_when_the_page_is_hidden_with_the_time_it_was_seen(
     site: Site, browser: Any
 ) -> None:
-    page = opened(browser, f"{site.url}/pricing")
     began = time.monotonic()
+    page = opened(browser, f"{site.url}/pricing")
     page.wait_for_timeout(1_200)
     assert site.calls == []
 
@@ -106,7 +106,7 @@ def test_a_visit_is_sent_when_the_page_is_hidden_with_the_time_it_was_seen(
     assert eventually(lambda: len(site.pages()) == 1, within_seconds=10)
     (call,) = site.pages()
     assert call["properties"]["url"] == f"{site.url}/pricing"
-    assert 1.1 <= call["properties"]["duration_seconds"] <= seen + 1.0
+    assert 1.1 <= call["properties"]["duration_seconds"] <= seen
     assert (call["writeKey"], call["context"]["groupId"]) == ("k1", "acme")
     assert call["messageId"]
     assert call["timestamp"] < call["sentAt"]

@@ -24,13 +24,14 @@ from stream.transport import MicroBatches, MicroBatchTransport, Undecoded
 from tests.kafka_client import create_topic
 from tests.records import consumed
 from tests.servers import KafkaServer
+from tests.system.harness import PATIENCE
 
 # One broker and two cores: side by side these tests would only slow each other down.
 
 _aiokafka: Any = aiokafka  # Any: its types are incomplete
 _admin: Any = aiokafka.admin
 
-WITHIN_SECONDS = 30.0
+WITHIN_SECONDS = 30.0 * PATIENCE
 POLL_SECONDS = 0.02
 COMMIT_SECONDS = 0.05
 

@@ -7,7 +7,7 @@ import pytest
 from tests.integration.mixed_stream import AS_OF, mixed_stream
 from tests.integration.worker_kit import PARTITIONS, Place, Servers, Worker, record_of
 from tests.servers import KafkaServer, RedisServer, require_servers
-from tests.system.harness import Json, differences, eventually, rows, write_lines
+from tests.system.harness import Json, differences, eventually, never, rows, write_lines
 
 pytestmark = [pytest.mark.kafka]
 
@@ -61,7 +61,7 @@ def test_redis_that_goes_for_seconds_changes_no_score(
     assert eventually(lambda: said(worker, "Redis does not answer"), within_seconds=10)
     assert worker.get("/healthz")[0] == 200
     assert worker.get("/readyz") == (503, "waiting for Redis\n")
-    assert not eventually(lambda: len(said(worker, "Redis")) > 1, within_seconds=AWAY_SECONDS)
+    assert never(lambda: len(said(worker, "Redis")) > 1, for_seconds=AWAY_SECONDS)
     own_redis.start()
     place.wait_scored(stored)
 
@@ -81,7 +81,7 @@ def test_full_redis_is_waited_for(place: Place, own_redis: RedisServer, events: 
     place.redis.config_set("maxmemory", "1")
     stored += place.produce(record_of(each) for each in events[third:])
     assert eventually(lambda: said(worker, "Redis refuses to write"), within_seconds=10)
-    assert not eventually(lambda: said(worker, "Redis is back"), within_seconds=AWAY_SECONDS)
+    assert never(lambda: said(worker, "Redis is back"), for_seconds=AWAY_SECONDS)
     place.redis.config_set("maxmemory", "0")
     place.wait_scored(stored)
 

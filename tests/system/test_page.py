@@ -21,7 +21,7 @@ from typing import Any, NamedTuple
 
 import pytest
 
-from tests.system.harness import Json, Up, eventually, write_lines
+from tests.system.harness import PATIENCE, Json, Up, eventually, write_lines
 
 pytestmark = [pytest.mark.page]
 
@@ -140,13 +140,13 @@ def test_pricing_visit_appears_on_today_without_reload_and_is_explained(
 
     stack.up.command("replay", str(write_lines(tmp_path / "visit.jsonl", [visit])))
     card = page.locator("[data-account=acme]")
-    card.get_by_text(said).first.wait_for(timeout=10_000)
+    card.get_by_text(said).first.wait_for(timeout=PATIENCE * 10_000)
 
     assert page.evaluate("window.neverReloaded") is True
     assert page.locator("[data-account]").first.get_attribute("data-account") == "acme"
     card.get_by_role("link", name="Acme Inc").first.click()
     page.wait_for_url("**/accounts/acme")
-    page.get_by_text(said).first.wait_for(timeout=10_000)
+    page.get_by_text(said).first.wait_for(timeout=PATIENCE * 10_000)
     page.get_by_text("/pricing").first.wait_for()
     assert "ann" in page.locator("[data-testid=committee]").inner_text()
     page.close()

@@ -14,6 +14,7 @@ import pytest
 from tests.system.harness import (
     AS_OF,
     END_SECONDS,
+    PATIENCE,
     Json,
     Up,
     alive,
@@ -140,7 +141,7 @@ def test_signal_to_its_process_alone_ends_everything(
 
     up.process.send_signal(how)
 
-    assert up.process.wait(END_SECONDS) == 0
+    assert up.process.wait(PATIENCE * END_SECONDS) == 0
     assert alive(family) == []
     assert not up.ready_file.exists()
     assert list(up.temporary.iterdir()) == []
@@ -164,7 +165,7 @@ def test_signal_during_the_start_leaves_nothing(tmp_path: Path) -> None:
 
         up.process.terminate()
 
-        assert up.process.wait(END_SECONDS) == 0
+        assert up.process.wait(PATIENCE * END_SECONDS) == 0
         assert alive(family) == []
         assert list(up.temporary.iterdir()) == []
 

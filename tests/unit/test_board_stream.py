@@ -16,6 +16,7 @@ from stream.board.broadcast import (
 )
 from stream.board.intake import one_line
 from stream.web.problems import Problem
+from tests.system.harness import PATIENCE
 
 pytestmark = pytest.mark.anyio
 
@@ -144,7 +145,7 @@ async def test_stream_begins_with_a_beat_and_ends_when_all_do() -> None:
         broadcast.alert("acme", b"1")
         assert b"data: 1" in await anext(events)
         broadcast.close()
-        async with asyncio.timeout(5.0):
+        async with asyncio.timeout(PATIENCE * 5.0):
             rest = [each async for each in events]
 
     assert len(rest) <= 1

@@ -9,6 +9,7 @@ from stream.notify.partitions import Partition
 from stream.notify.rendering import Outgoing
 from stream.notify.routes import Retry, Route
 from stream.notify.sending import Failure
+from tests.system.harness import PATIENCE
 
 QUICK = Retry(first_seconds=0.01, longest_seconds=0.02, give_up_minutes=1.0)
 
@@ -21,7 +22,7 @@ def fault(error: BaseException) -> None:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE * 10):
         while not condition():  # noqa: ASYNC110  # nothing tells
             await asyncio.sleep(0.001)
 
@@ -218,7 +219,7 @@ def test_a_full_lane_says_so_and_has_room_again_when_half_of_it_is_done() -> Non
         for key in keys:
             trial.put(key, key)
         full = trial.lane.full
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE * 10):
             room = await trial.lane.room()
         return full, room, trial.lane.full
 
