@@ -292,6 +292,7 @@ def over_days(series: DaySeries, first: int, last: int) -> int:
     >>> over_days([10, 1, 2, 4], 11, 99)
     6
     """
-    start = max(first - series[0], 0) + 1
-    stop = max(last - series[0], -1) + 2
+    begin = series[0]
+    start = first - begin + 1 if first > begin else 1
+    stop = last - begin + 2 if last >= begin else 1
     return sum(series[start:stop])

@@ -18,6 +18,7 @@ from scoring.funnel import NO_STAGE, has_open_opportunity, is_customer
 from scoring.live import Cause, Live, Raised, reproducible_id
 from scoring.midnights import highest
 from scoring.model import SECONDS_PER_DAY
+from scoring.pages import Page
 from scoring.relationship import exchange_of
 from scoring.rules import Rules
 from scoring.scores import Scores, relationship_at, surge_scores, surge_window
@@ -42,17 +43,17 @@ def watched(state: AccountState) -> bool:
     return bool(state.opportunities) and (is_customer(state) or has_open_opportunity(state))
 
 
-def page_visited(state: AccountState, live: Live, event: Event, time: float, rules: Rules) -> None:
-    """Raise ``high_value_page`` for a visit of a target account to a page of value high."""
-    rule = rules.model.alerts.high_value_page
+def page_visited(
+    state: AccountState, live: Live, rules: Rules, *, event: Event, page: Page, time: float
+) -> None:
+    """Raise ``high_value_page`` for a visit of a target account to a *page* of value high."""
     if state.record is None or not state.record.target:
         return
-    if event.get("duration_seconds", 0.0) < rule.min_dwell_seconds:
+    if _cools_down(state, "high_value_page", "", at=time, rules=rules):
         return
-    if _cools_down(state, "high_value_page", "", at=time, rule=rule):
-        return
-    page = rules.read_page(event["url"]).name
-    raise_alert(state, live, rules, ("high_value_page", page, ""), at=time, why={})
+    rule = rules.model.alerts.high_value_page
+    if event.get("duration_seconds", 0.0) >= rule.min_dwell_seconds:
+        raise_alert(state, live, rules, ("high_value_page", page.name, ""), at=time, why={})
 
 
 def surge_began(state: AccountState, live: Live, topic: str, rules: Rules) -> None:
@@ -84,7 +85,7 @@ def look_for_cooling(state: AccountState, live: Live, rules: Rules) -> None:
     if not state.highs or not watched(state):
         return
     high = highest(state, now, midnights=rule.midnights)
-    if high is None or _cools_down(state, "relationship_cooling", "", at=now, rule=rule):
+    if high is None or _cools_down(state, "relationship_cooling", "", at=now, rules=rules):
         return
     day, best = high
     if live.closeness is not None:
@@ -120,7 +121,7 @@ def raise_alert(
     """
     name, subject, within = what
     rule: AlertRule = getattr(rules.model.alerts, name)
-    if not rule.enabled or _cools_down(state, name, within, at=at, rule=rule):
+    if not rule.enabled or _cools_down(state, name, within, at=at, rules=rules):
         return
     if rule.cooldown_minutes:
         alerted, key = state.alerted, _CODES[name] + within
@@ -130,15 +131,13 @@ def raise_alert(
     live.raised.append(Raised(name, subject, why))
 
 
-def _cools_down(state: AccountState, name: str, within: str, *, at: float, rule: AlertRule) -> bool:
+def _cools_down(state: AccountState, name: str, within: str, *, at: float, rules: Rules) -> bool:
     last = state.alerted.get(_CODES[name] + within)
-    return last is not None and at - last < rule.cooldown_seconds
+    return last is not None and at - last < rules.cooldowns[name]
 
 
 def _forget_cooldowns(state: AccountState, rules: Rules, at: float) -> None:
-    seconds = {
-        code: getattr(rules.model.alerts, name).cooldown_seconds for name, code in _CODES.items()
-    }
+    seconds = {code: rules.cooldowns[name] for name, code in _CODES.items()}
     for key in [k for k, last in state.alerted.items() if at - last >= seconds[k[0]]]:
         del state.alerted[key]
 
@@ -196,11 +195,15 @@ def without(
         relationship, surge = after.relationship, after.intent_surge
         if rules.kinds[event["type"]].exchanges:
             relationship = _relationship_without(state, event, time, rules)
-        elif (counted := counted_of(event, time, rules)) is not None:
+        elif (counted := counted_of(event, utc_day(time), _page_of(event, rules))) is not None:
             surge = _surge_without(state, live, counted, surges, rules)
         return ScoredAt(rules.engagement_score(minutes), minutes, surge, relationship)
 
     return before
+
+
+def _page_of(event: Event, rules: Rules) -> Page | None:
+    return rules.read_page(event["url"]) if event["type"] == "page_visit" else None
 
 
 def _relationship_without(state: AccountState, event: Event, time: float, rules: Rules) -> float:

@@ -2,10 +2,8 @@
 
 from typing import TypeAlias
 
-from scoring.account import utc_day
 from scoring.events import Event
-from scoring.pages import ANY_TOPIC
-from scoring.rules import Rules
+from scoring.pages import ANY_TOPIC, Page
 
 Counted: TypeAlias = tuple[tuple[str, ...], int, int]
 """What one event adds: intent topics, UTC day, amount.
@@ -15,13 +13,15 @@ because one is made for every visit.
 """
 
 
-def counted_of(event: Event, time: float, rules: Rules) -> Counted | None:
-    """Return what *event* of event time *time* counts for, None when it counts for nothing."""
-    if event["type"] == "page_visit":
-        topics = rules.read_page(event["url"]).topics
-        return (topics, utc_day(time), 1) if topics else None
+def counted_of(event: Event, day: int, page: Page | None) -> Counted | None:
+    """Return what *event* of the UTC *day* counts for, None when it counts for nothing.
+
+    *page* is what it visits, None for events of other types.
+    """
+    if page is not None:
+        return (page.topics, day, 1) if page.topics else None
     if event["type"] == "intent":
         topic = event["topic"]
         topics = (ANY_TOPIC,) if topic == ANY_TOPIC else tuple(sorted((ANY_TOPIC, topic)))
-        return topics, utc_day(time), max(1, round(event.get("strength", 1.0)))
+        return topics, day, max(1, round(event.get("strength", 1.0)))
     return None

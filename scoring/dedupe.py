@@ -102,6 +102,8 @@ def event_hash(event: Event) -> int:
     False
     """
     source = event["source"]
-    return xxh3_64_intdigest(
-        f"{len(source)}:{source}{event['id']}".encode("utf-8", "surrogatepass")
-    )
+    text = f"{len(source)}:{source}{event['id']}"
+    try:
+        return xxh3_64_intdigest(text.encode())
+    except UnicodeEncodeError:  # half a surrogate pair, which JSON can write
+        return xxh3_64_intdigest(text.encode("utf-8", "surrogatepass"))

@@ -7,27 +7,27 @@ Mass M(now) = sum of seniority x added x 2^(-age/half-life); score = 100 (1 - 2^
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final, TypeAlias
 
-from scoring.account import AccountState, Contact, DaySeries, add_on_day, on_day
+from scoring.account import AccountState, Contact, DaySeries, add_on_day
 from scoring.decay import saturated, weight
 from scoring.events import Event
 from scoring.model import SECONDS_PER_DAY, DailyCaps, Points, ScoringModel
-from scoring.pages import Page
 
-PointsOf: TypeAlias = Callable[[Event], float]
+PointsOf: TypeAlias = Callable[[Event, float], float]
+"""Takes an event and the value of the page that it visits, 1 where it visits none."""
 
 SECONDS_PER_MINUTE: Final = 60.0
 
 
-def points_by_type(model: ScoringModel, read_page: Callable[[str], Page]) -> dict[str, PointsOf]:
+def points_by_type(model: ScoringModel) -> dict[str, PointsOf]:
     """Return, per engagement type, the function from event to points (minutes, before caps)."""
     points = model.engagement.points
     return {
         "ad": _by_action({"impression": points.ad_impression, "click": points.ad_click}),
-        "page_visit": _visit_points(points, read_page),
+        "page_visit": _visit_points(points),
         "chat": _chat_points(points),
         "email": _email_points(points),
         "meeting": _meeting_points(points),
-        "intent": lambda event: points.intent_per_strength * event.get("strength", 1.0),
+        "intent": _intent_points(points),
     }
 
 
@@ -37,16 +37,28 @@ def caps_by_channel(caps: DailyCaps) -> dict[str, float]:
 
 
 def _by_action(table: Mapping[str, float]) -> PointsOf:
-    return lambda event: table[event["action"]]
+    return lambda event, _: table[event["action"]]
 
 
-def _visit_points(points: Points, read_page: Callable[[str], Page]) -> PointsOf:
+def _visit_points(points: Points) -> PointsOf:
     base, longest = points.page_visit, points.page_visit_max_dwell_seconds
-    per_second = points.page_visit_per_minute
+    per_minute = points.page_visit_per_minute
 
-    def of(event: Event) -> float:
-        dwell: float = min(event.get("duration_seconds", 0.0), longest)
-        return (base + per_second * dwell / SECONDS_PER_MINUTE) * read_page(event["url"]).value
+    def of(event: Event, value: float) -> float:
+        dwell: float = event.get("duration_seconds", 0.0)
+        if dwell > longest:
+            dwell = longest
+        return (base + per_minute * dwell / SECONDS_PER_MINUTE) * value
+
+    return of
+
+
+def _intent_points(points: Points) -> PointsOf:
+    per_strength = points.intent_per_strength
+
+    def of(event: Event, _: float) -> float:
+        strength: float = event.get("strength", 1.0)
+        return per_strength * strength
 
     return of
 
@@ -54,7 +66,7 @@ def _visit_points(points: Points, read_page: Callable[[str], Page]) -> PointsOf:
 def _chat_points(points: Points) -> PointsOf:
     message = {"inbound": points.chat_message_inbound, "outbound": points.chat_message_outbound}
 
-    def of(event: Event) -> float:
+    def of(event: Event, _: float) -> float:
         action = event["action"]
         if action == "message":
             return message[event["direction"]]
@@ -75,7 +87,7 @@ def _email_points(points: Points) -> PointsOf:
         "unsubscribed": points.email_unsubscribed,
     }
 
-    def of(event: Event) -> float:
+    def of(event: Event, _: float) -> float:
         action = event["action"]
         if action in ("sent", "replied"):
             return exchange[event["direction"]]
@@ -91,7 +103,7 @@ def _meeting_points(points: Points) -> PointsOf:
         "no_show": points.meeting_no_show,
     }
 
-    def of(event: Event) -> float:
+    def of(event: Event, _: float) -> float:
         if event["action"] != "held":
             return other[event["action"]]
         minutes: float = event.get("duration_minutes", points.meeting_held_default_minutes)
@@ -108,17 +120,21 @@ def add_capped(
     min(cap, sum + points) - min(cap, sum); the booked sum never exceeds the cap, which
     gives the same difference.
     """
+    # Every engagement event comes through here: `on_day` and `min` are written out.
     series = caps.get(channel)
-    before = on_day(series, day)
-    after = min(before + points, cap)
+    index = 0 if series is None else day - series[0] + 1
+    before: float = series[index] if series is not None and 0 < index < len(series) else 0
+    after = before + points
+    if after > cap:
+        after = cap
     if after <= before:
         return after - before
     # Whole numbers as integers: they are stored in one byte instead of nine.
-    sum_ = int(after) if after == int(after) else after
+    sum_ = int(after) if after.is_integer() else after
     if series is None:
         caps[channel] = [day, sum_]
     elif before:
-        series[day - series[0] + 1] = sum_  # the sum itself, free of rounding
+        series[index] = sum_  # the sum itself, free of rounding
     else:
         add_on_day(series, day, sum_, keep_days=keep)
     return after - before

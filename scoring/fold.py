@@ -120,7 +120,8 @@ def fold(  # noqa: C901  # every event comes through here: a call more for each 
     kind = rules.kinds[event["type"]]
     code = kind.code
     newest = state.newest.get(code)
-    outcome = _identity(account.seen, event, (code, int(time // SECONDS_PER_DAY)), newest, rules)
+    day = int(time // SECONDS_PER_DAY)
+    outcome = _identity(account.seen, event, (code, day), newest, rules)
     if outcome is _DUPLICATE:
         return outcome
     if newest is None or time > newest:
@@ -143,7 +144,7 @@ def fold(  # noqa: C901  # every event comes through here: a call more for each 
         return Outcome.TOO_LATE
     noise = None if kind.label is None else kind.label(event, time, state)
     if noise is None:
-        _apply_engagement(account, event, time, kind=kind, rules=rules)
+        _apply_engagement(account, event, (time, day), kind, rules)
         return outcome
     state.noise[noise] = state.noise.get(noise, 0) + 1
     return noise
@@ -200,25 +201,32 @@ def _identity(
 
 
 def _apply_engagement(
-    account: Account, event: Event, time: float, *, kind: Kind, rules: Rules
+    account: Account, event: Event, when: tuple[float, int], kind: Kind, rules: Rules
 ) -> None:
-    state, live = account.state, account.live
+    """Add what *event* gives; *when* is its time and UTC day."""
+    state, live, (time, day) = account.state, account.live, when
     known, minutes = len(state.contacts), state.minutes
+    page = rules.read_page(event["url"]) if kind.visits else None
     assert kind.points is not None
-    points, added = kind.points(event), 0.0
+    points, added = kind.points(event, 1.0 if page is None else page.value), 0.0
     if points > 0.0:
-        added = _add_minutes(state, event, time, capped=(points, kind.cap, kind.code), rules=rules)
+        added = add_capped(
+            state.caps, kind.code, day, points=points, cap=kind.cap, keep=rules.cap_days
+        )
+        if added > 0.0:
+            _add_minutes(state, event, time, (added, kind.code), rules)
+        else:
+            added = 0.0
     if kind.exchanges:
         live.closeness = None
         _add_exchange(state, event, time, rules)
-    elif (counted := counted_of(event, time, rules)) is not None:
+    elif (counted := counted_of(event, day, page)) is not None:
         count_topics(state, live, rules, counted=counted, cause=event)
     if len(state.contacts) > known:
         bound_contacts(state, live, rules)
     decide_engaged(state, live, rules, event)
-    page = rules.read_page(event["url"]) if kind.visits else None
     if page is not None and page.kind == "high":
-        page_visited(state, live, event, time, rules)
+        page_visited(state, live, rules, event=event, page=page, time=time)
     if state.opportunities:
         look_for_cooling(state, live, rules)
     if live.raised:
@@ -228,19 +236,12 @@ def _apply_engagement(
 
 
 def _add_minutes(
-    state: AccountState,
-    event: Event,
-    time: float,
-    *,
-    capped: tuple[float, float, int],
-    rules: Rules,
-) -> float:
-    """Add the minutes that are left of *capped*: points, daily cap and type code; return them."""
-    points, cap, code = capped
-    added = add_capped(state.caps, code, utc_day(time), points=points, cap=cap, keep=rules.cap_days)
-    if added <= 0.0:
-        return 0.0
-    mass = added * exp2((time - _landmark(state, time, rules)) / rules.half_life_seconds)
+    state: AccountState, event: Event, time: float, minutes: tuple[float, int], rules: Rules
+) -> None:
+    """Add the *minutes* that the daily cap has left, of a type's code."""
+    added, code = minutes
+    half_life = rules.half_life_seconds
+    mass = added * exp2((time - _landmark(state, time, rules)) / half_life)
     contact_id = event.get("contact_id")
     if contact_id is None:
         part, factor = state.unknown, rules.weights[None]
@@ -250,13 +251,10 @@ def _add_minutes(
     part[code] = part.get(code, 0.0) + mass
     assert state.instant is not None
     late = state.instant - time
-    state.minutes += factor * (
-        added if late == 0.0 else added * exp2(-late / rules.half_life_seconds)
-    )
+    state.minutes += factor * (added if late == 0.0 else added * exp2(-late / half_life))
     touches = state.touches
     if len(touches) < BIGGEST_TOUCHES or mass > touches[-1].mass:
         keep_touch(touches, Touch(mass, time, code, contact_id, _label(event)))
-    return added
 
 
 def _add_exchange(state: AccountState, event: Event, time: float, rules: Rules) -> None:

@@ -81,6 +81,7 @@ class Live:
         announced, alerts, days, facts, errands: transitions, alerts, the scores of days that
             ended, every event applied and what other accounts are told, until the shell takes
             them.
+        packed: facts that are packed already, those of either log; see `scoring.kpis.facts`.
     """
 
     __slots__ = (
@@ -91,6 +92,7 @@ class Live:
         "days",
         "errands",
         "facts",
+        "packed",
         "raised",
         "weeks",
         "windows",
@@ -101,6 +103,7 @@ class Live:
         self.alerts: list[Alert] = []
         self.days: list[DayScores] = []
         self.facts: list[Fact] = []
+        self.packed: tuple[list[bytes], list[bytes]] = ([], [])
         self.errands: list[Errand] = []
         self.raised: list[Raised] = []
         self.closeness: tuple[float, float] | None = None

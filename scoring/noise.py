@@ -37,8 +37,6 @@ class Noise(StrEnum):
 LabelOf: TypeAlias = Callable[[Event, float, AccountState], Noise | None]
 """Takes an event, its time in Unix seconds and the state, which it may change."""
 
-Rule: TypeAlias = Callable[[Event], Noise | None]
-
 
 def labels_by_type(
     model: NoiseModel, read_page: Callable[[str], Page]
@@ -51,7 +49,7 @@ def labels_by_type(
 
 
 def _label_of(type_: str, model: NoiseModel, read_page: Callable[[str], Page]) -> LabelOf | None:
-    rules: list[Rule] = []
+    rules: list[LabelOf] = []
     staff = model.staff
     if staff.enabled and (staff.domains or staff.addresses or staff.networks):
         rules.append(_staff(model, visits=type_ == "page_visit"))
@@ -60,29 +58,38 @@ def _label_of(type_: str, model: NoiseModel, read_page: Callable[[str], Page]) -
     gateway = model.gateway
     if type_ == "page_visit" and gateway.enabled and (gateway.hosts or gateway.networks):
         rules.append(_gateway_visit(model))
-    emails = EmailGateway(gateway) if type_ == "email" and gateway.enabled else None
-    return _first_of(rules, emails) if rules or emails else None
+    if type_ == "email" and gateway.enabled:
+        rules.append(_gateway_emails(EmailGateway(gateway)))
+    return _first_of(rules) if rules else None
 
 
-def _first_of(rules: list[Rule], emails: EmailGateway | None) -> LabelOf:
+def _first_of(rules: list[LabelOf]) -> LabelOf:
+    if len(rules) == 1:  # as most models have it
+        return rules[0]
+
     def label(event: Event, time: float, state: AccountState) -> Noise | None:
         for rule in rules:
-            found = rule(event)
+            found = rule(event, time, state)
             if found is not None:
                 return found
-        if emails is not None and emails.is_behind(event, time, state):
-            return Noise.GATEWAY
         return None
 
     return label
 
 
-def _by_user_agent(model: NoiseModel, read_page: Callable[[str], Page] | None) -> Rule:
+def _gateway_emails(emails: EmailGateway) -> LabelOf:
+    def rule(event: Event, time: float, state: AccountState) -> Noise | None:
+        return Noise.GATEWAY if emails.is_behind(event, time, state) else None
+
+    return rule
+
+
+def _by_user_agent(model: NoiseModel, read_page: Callable[[str], Page] | None) -> LabelOf:
     """Return the rules that ask what fetched a page or opened an email; None asks no path."""
     health, agent_label = model.health_check, _agent_label(model)
     paths = frozenset(health.paths) if health.enabled else frozenset()
 
-    def rule(event: Event) -> Noise | None:
+    def rule(event: Event, _time: float, _state: AccountState) -> Noise | None:
         user_agent = event.get("user_agent")
         if user_agent is None:
             return None
@@ -115,12 +122,12 @@ def _lowered(words: Iterable[str]) -> tuple[str, ...]:
     return tuple(word.lower() for word in words)
 
 
-def _staff(model: NoiseModel, *, visits: bool) -> Rule:
+def _staff(model: NoiseModel, *, visits: bool) -> LabelOf:
     """Return the rule for our own people: by address everywhere, by network where *visits*."""
     domains, addresses = model.staff.domains, frozenset(model.staff.addresses)
     is_ours = _in_networks(model.staff.networks)
 
-    def rule(event: Event) -> Noise | None:
+    def rule(event: Event, _time: float, _state: AccountState) -> Noise | None:
         email = event.get("email")
         if email is not None:
             address = email.lower()
@@ -135,10 +142,10 @@ def _staff(model: NoiseModel, *, visits: bool) -> Rule:
     return rule
 
 
-def _gateway_visit(model: NoiseModel) -> Rule:
+def _gateway_visit(model: NoiseModel) -> LabelOf:
     hosts, is_gateway = model.gateway.hosts, _in_networks(model.gateway.networks)
 
-    def rule(event: Event) -> Noise | None:
+    def rule(event: Event, _time: float, _state: AccountState) -> Noise | None:
         ip, host = event.get("ip"), event.get("network_host")
         known = (ip is not None and is_gateway(ip)) or (host is not None and _below(host, hosts))
         return Noise.GATEWAY if known else None

@@ -9,7 +9,7 @@ from scoring.account import CHANNEL_CODES, SENIORITIES
 from scoring.decay import MAX_HALF_LIVES
 from scoring.engagement import PointsOf, caps_by_channel, engagement_score, points_by_type
 from scoring.events import ENGAGEMENT_TYPES, TOPIC_TYPES
-from scoring.model import SECONDS_PER_DAY, ScoringModel
+from scoring.model import SECONDS_PER_DAY, ScoringModel, SurgeModel
 from scoring.noise import LabelOf, labels_by_type
 from scoring.pages import Page, page_reader
 from scoring.surge import Thresholds, Window, remembered_scores, remembered_thresholds
@@ -53,6 +53,11 @@ class Rules:
     codes: Mapping[str, int]
     kinds: Mapping[str, Kind]
     """By event type."""
+    engaged_minutes: float
+    disengaged_minutes: float
+    surge: SurgeModel
+    cooldowns: Mapping[str, float]
+    """Seconds by alert rule."""
     weights: Mapping[int | None, float]
     """Seniority code -> factor on a person's minutes; None for unknown."""
     read_page: Callable[[str], Page]
@@ -85,6 +90,11 @@ class Rules:
             ids_per_day=engagement.dedupe_ids_per_day,
             codes=CHANNEL_CODES,
             kinds=_kinds(model, read_page),
+            # Looking into a model takes several times as long as looking here.
+            engaged_minutes=model.funnel.engaged_minutes,
+            disengaged_minutes=model.funnel.disengaged_minutes,
+            surge=model.surge,
+            cooldowns={name: rule.cooldown_seconds for name, rule in model.alerts},
             weights=weights,
             read_page=read_page,
             thresholds=remembered_thresholds(model.surge),
@@ -93,7 +103,7 @@ class Rules:
 
 
 def _kinds(model: ScoringModel, read_page: Callable[[str], Page]) -> dict[str, Kind]:
-    points = points_by_type(model, read_page)
+    points = points_by_type(model)
     caps = caps_by_channel(model.engagement.daily_cap_minutes)
     labels = labels_by_type(model.noise, read_page)
     return {

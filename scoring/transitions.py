@@ -27,7 +27,7 @@ def advance(state: AccountState, live: Live, time: float, rules: Rules) -> None:
     instant = state.instant
     assert instant is not None
     factor = exp2((instant - time) / rules.half_life_seconds)
-    falls = state.engaged and state.minutes * factor < rules.model.funnel.disengaged_minutes
+    falls = state.engaged and state.minutes * factor < rules.disengaged_minutes
     if falls or time // SECONDS_PER_DAY != instant // SECONDS_PER_DAY:
         walk(state, live, time, rules)
         pass_midnights(state, live, time, rules)
@@ -91,11 +91,10 @@ def reweigh(state: AccountState, rules: Rules) -> None:
 
 def decide_engaged(state: AccountState, live: Live, rules: Rules, cause: Cause) -> None:
     """Enter or leave the engaged stage by the minutes at the instant (with hysteresis)."""
-    funnel = rules.model.funnel
     if state.engaged:
-        if state.minutes >= funnel.disengaged_minutes:
+        if state.minutes >= rules.disengaged_minutes:
             return
-    elif state.minutes < funnel.engaged_minutes:
+    elif state.minutes < rules.engaged_minutes:
         return
     state.engaged = not state.engaged
     decide_stage(state, live, rules, cause)
@@ -115,7 +114,7 @@ def count_topics(
     state: AccountState, live: Live, rules: Rules, *, counted: Counted, cause: Event
 ) -> None:
     """Count the event for each of its topics, and decide the surges that this touches."""
-    model = rules.model.surge
+    model = rules.surge
     topics, counted_day, amount = counted
     if state.first_counted_day is None or counted_day < state.first_counted_day:
         state.first_counted_day = counted_day
@@ -130,12 +129,12 @@ def count_topics(
         _decide_surges(state, live, rules, cause)
         return
     assert live.day is not None
-    age = live.day - counted_day
+    age, windows = live.day - counted_day, live.windows
     for topic in topics:
-        window = live.windows.get(topic)
+        window = windows.get(topic)
         if window is None:
             start, end = rules.thresholds(0, live.weeks)
-            window = live.windows[topic] = TopicWindow(0, 0, start, end)
+            window = windows[topic] = TopicWindow(0, 0, start, end)
         window.score = None
         if age < model.window_days:
             window.count += amount

@@ -6,6 +6,7 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
+from msgspec.structs import asdict
 
 from scoring.alert import Alert
 from scoring.report import rfc3339
@@ -16,7 +17,6 @@ from stream.topics import ALERTS
 AnnounceAlert = Callable[[Alert], Announcement]
 
 _to_json: Final = msgspec.json.Encoder().encode
-_FIELDS: Final = Alert.__struct_fields__
 
 
 def alert_announcer(settings: Settings) -> AnnounceAlert:
@@ -27,7 +27,7 @@ def alert_announcer(settings: Settings) -> AnnounceAlert:
     """
 
     def announce(alert: Alert) -> Announcement:
-        body: dict[str, Any] = {name: getattr(alert, name) for name in _FIELDS}
+        body: dict[str, Any] = asdict(alert)
         if "highest_at" in alert.why:
             body["why"] = alert.why | {"highest_at": rfc3339(alert.why["highest_at"])}
         body["event_time"], body["at"] = rfc3339(alert.event_time), rfc3339(alert.at)

@@ -33,8 +33,11 @@ def record_decoder(topic: str, *, max_bytes: int) -> DecodeRecord:
     decode: Decoder = decoders()[TOPIC_TYPES[topic]]
 
     def decoded(record: Record, now: float) -> Decoded:
+        value = record.value
         try:
-            event = decode(_readable(record.value, max_bytes))
+            if value is None or len(value) > max_bytes:
+                raise _unreadable(value, max_bytes)
+            event = decode(value)
             return Decoded(record, event, check_event(event, now=now), None)
         except ValidationError as error:
             return Decoded(record, None, 0.0, bad_record(error))
@@ -44,9 +47,7 @@ def record_decoder(topic: str, *, max_bytes: int) -> DecodeRecord:
     return decoded
 
 
-def _readable(value: bytes | None, max_bytes: int) -> bytes:
+def _unreadable(value: bytes | None, max_bytes: int) -> BadRecord:
     if value is None:
-        raise BadRecord(Reason.EMPTY, "the record has no value")
-    if len(value) > max_bytes:
-        raise BadRecord(Reason.TOO_LARGE, f"{len(value)} bytes; at most {max_bytes} are read")
-    return value
+        return BadRecord(Reason.EMPTY, "the record has no value")
+    return BadRecord(Reason.TOO_LARGE, f"{len(value)} bytes; at most {max_bytes} are read")

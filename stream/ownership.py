@@ -291,7 +291,15 @@ class Ownership:
             return False
         behind = time.time() - opened.stamps[-1] / 1_000
         age = time.monotonic() - opened.since
-        return behind > 2 * CATCH_UP_SECONDS and age < CATCH_UP_SECONDS
+        grows = behind > 2 * CATCH_UP_SECONDS and age < CATCH_UP_SECONDS
+        return grows and not self._read_to_end(shard)
+
+    def _read_to_end(self, shard: Shard) -> bool:
+        """Tell whether nothing is left to fold of *shard*, as far as is known."""
+        return all(
+            end is not None and shard.next_offset(topic) >= end
+            for topic, end in self._ends(shard).items()
+        )
 
     def _start_timer(self, shard: Shard, seconds: float) -> None:
         self._timers[shard.number] = asyncio.get_running_loop().call_later(

@@ -5,7 +5,6 @@ needs no locks, and a shard is sealed only between whole records.
 """
 
 import time
-from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from struct import iter_unpack
 from typing import Any, Final
@@ -92,7 +91,9 @@ class Scorer:
             decoders=self._decoders,
             prefix=settings.topic_prefix,
         )
-        self.write = account_writer(rules, alert_announcer(settings), self.transfers.announce)
+        self.write = account_writer(
+            rules, alert_announcer(settings), self.transfers.announce, self._packer
+        )
         self._limit = DeadLetterLimit(
             share=settings.dead_letter_share,
             window=settings.dead_letter_window,
@@ -113,7 +114,9 @@ class Scorer:
 
     async def _score(self, shard: Shard, topic: str, batch: MicroBatch, seal: Seal) -> None:
         first = shard.next_offset(topic)
-        unread = [record for record in batch.records if record.offset >= first]
+        unread = batch.records
+        if unread and unread[0].offset < first:
+            unread = [record for record in unread if record.offset >= first]
         self._metrics.batch_records.observe(len(batch.records))
         if topic == TRANSFERS:
             await self.transfers.score(shard, unread, self._load_one, self._load_states)
@@ -121,9 +124,10 @@ class Scorer:
             routed = self._routed(shard, topic, unread)
             await self._attribute(topic, routed)
             with self._span("load", shard=shard.number):
-                await self._load(shard, routed)
+                names = await self._load(shard, routed)
             if not shard.lost:
                 self._fold(shard, topic, routed, seal)
+                self._pack(shard, names)
         if not shard.lost:
             shard.offsets[topic] = max(first, batch.offset + 1)
 
@@ -193,44 +197,59 @@ class Scorer:
     def _fold(self, shard: Shard, topic: str, routed: list[Routed], seal: Seal) -> None:
         accounts, rules = shard.accounts, self.rules
         opened = shard.open
-        tally: Counter[str] = Counter()
+        dirty, stamps = opened.dirty, opened.stamps
+        tally: dict[str, int] = {}
         for each in routed:
-            account_id = each.account_id
+            account_id, event = each.account_id, each.event
             outcome: Outcome | Noise = each.outcome
-            if account_id is not None:
-                account = opened.dirty[account_id] = accounts[account_id]
-                assert each.event is not None
-                outcome = fold(account, each.event, each.time, rules)
-                opened.stamps.append(each.record.timestamp)
+            if account_id is not None and event is not None:
+                account = dirty[account_id] = accounts[account_id]
+                outcome = fold(account, event, each.time, rules)
+                stamps.append(each.record.timestamp)
             elif each.message is not None:
                 opened.messages.append(each.message)
                 opened.message_bytes += len(each.message.value or b"")
-            elif each.event is not None:  # spend
-                opened.spend.append((each.time, self._packer.spend(each.event, opened.names)))
-            tally[outcome] += 1
-            if len(opened.dirty) >= ACCOUNTS_PER_COMMIT:
+            elif event is not None:  # spend
+                opened.spend.append((each.time, self._packer.spend(event, opened.names)))
+            tally[outcome] = tally.get(outcome, 0) + 1
+            if len(dirty) >= ACCOUNTS_PER_COMMIT:
                 shard.offsets[topic] = each.record.offset + 1
                 opened.count(TOPIC_TYPES[topic], tally)
                 seal(shard)
                 opened = shard.open
+                dirty, stamps = opened.dirty, opened.stamps
         opened.count(TOPIC_TYPES[topic], tally)
         newest = max([shard.newest.get(topic, NEVER), *(each.time for each in routed)])
         if newest > NEVER:
             shard.newest[topic] = newest
 
-    async def _load(self, shard: Shard, routed: list[Routed]) -> None:
-        """Read the states and seen ids that folding *routed* needs and the cache lacks."""
+    def _pack(self, shard: Shard, names: Iterable[str]) -> None:
+        """Pack the facts of accounts by *names*, while their events are at hand anyway.
+
+        Kept until the unit is sealed, the events would be most of a worker's memory.
+        """
+        accounts, pack, texts = shard.accounts, self._packer.pack, shard.open.names
+        for name in names:
+            live = accounts[name].live
+            if live.facts:
+                pack(live, texts)
+
+    async def _load(self, shard: Shard, routed: list[Routed]) -> set[str]:
+        """Read the states and seen ids that folding *routed* needs and the cache lacks.
+
+        Return the accounts into which they are folded.
+        """
         accounts = shard.accounts
-        at_home = [each for each in routed if each.account_id is not None]
+        names = {i for each in routed if (i := each.account_id) is not None}
         # Evictions happen while this waits, so it looks again until nothing is missing.
-        while missing := {i for each in at_home if (i := each.account_id) not in accounts}:
-            await self._load_states(shard, sorted(i for i in missing if i is not None))
+        while missing := names - accounts.keys():
+            await self._load_states(shard, sorted(missing))
+        stored = {name for name in names if accounts[name].was_stored}
         wanted: dict[tuple[str, str], tuple[CachedAccount, tuple[int, int]]] = {}
-        for each in at_home:
-            assert each.account_id is not None
-            account = accounts[each.account_id]
-            if not account.was_stored:
+        for each in routed if stored else ():
+            if each.account_id is None or each.account_id not in stored:
                 continue
+            account = accounts[each.account_id]
             if (key := self._unread(account, each)) is not None:
                 suffix = seen_suffix(CHANNELS[key[0]], key[1])
                 wanted[each.account_id, suffix] = (account, key)
@@ -245,6 +264,7 @@ class Scorer:
             for (account, key), data in zip(wanted.values(), found, strict=True):
                 account.seen.days.setdefault(key, {h for (h,) in iter_unpack("<Q", data)})
             await self._load(shard, routed)
+        return names
 
     async def _load_one(self, shard: Shard, decoded: Decoded, account_id: str) -> None:
         """Read what folding *decoded* into the account needs."""

@@ -83,7 +83,7 @@ class OpenUnit:
     """Texts behind the hashes in ``spend``."""
     spend: list[tuple[float, bytes]] = field(default_factory=list)
 
-    def count(self, type_: str, tally: Counter[str]) -> None:
+    def count(self, type_: str, tally: dict[str, int]) -> None:
         """Book the outcomes of records of *type_*, taking them out of *tally*."""
         for outcome, records in tally.items():
             if isinstance(outcome, Noise):  # scored, as nothing

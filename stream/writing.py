@@ -35,18 +35,21 @@ AnnounceErrand = Callable[[Errand], Announcement]
 
 
 def account_writer(
-    rules: Rules, announce_alert: AnnounceAlert, announce_errand: AnnounceErrand
+    rules: Rules,
+    announce_alert: AnnounceAlert,
+    announce_errand: AnnounceErrand,
+    packer: FactPacker | None = None,
 ) -> Writer:
     """Return the function from account and time (Unix seconds) to what is stored and announced.
 
     It takes the account's transitions, alerts, errands, history, facts and fresh event ids out of it.
     """
-    packer = FactPacker(rules.read_page)
+    facts_of = packer or FactPacker(rules.read_page)
 
     def write(account: Account, now: float) -> tuple[AccountWrite, list[Announcement]]:
         state, live = account.state, account.live
         names: Names = {}
-        facts = _facts(account, packer, names, rules)
+        facts = _facts(account, facts_of, names, rules)
         transitions, alerts = live.announced, live.alerts
         errands, live.errands = live.errands, []
         live.announced, live.alerts = [], []

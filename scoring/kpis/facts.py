@@ -34,7 +34,7 @@ from scoring.kpis.codes import (
     Code,
 )
 from scoring.live import Live
-from scoring.pages import Page
+from scoring.pages import URLS_REMEMBERED, Page
 
 FACT: Final = Struct("<dffQQQBB")
 """Event time (Unix seconds), minutes before and after the daily cap, contact, subject, other, code
@@ -104,11 +104,12 @@ class _Shape(NamedTuple):
     """Whether the subject is printed by reports."""
     other: str
     other_named: bool
-    special: bool
-    """Whether the event says more than these fields do."""
+    special: int
+    """Whether the event says more than these fields do, and for visits _VISIT."""
 
 
-_SPECIAL: Final = frozenset({"ad", "page_visit", "intent"})
+_VISIT: Final = 2
+_SPECIAL: Final = {"page_visit": _VISIT, "ad": 1, "intent": 1}
 
 
 def _shapes() -> dict[tuple[str, str | None, str | None], _Shape]:
@@ -116,7 +117,7 @@ def _shapes() -> dict[tuple[str, str | None, str | None], _Shape]:
     for code, type_ in CHANNEL_OF.items():
         name = Code(code).name.lower()
         action = name.removeprefix(f"{type_}_") if name != type_ else None
-        special = type_ in _SPECIAL or code == Code.MEETING_HELD
+        special = _SPECIAL.get(type_, int(code == Code.MEETING_HELD))
         for direction in ("inbound", "outbound") if type_ in ("chat", "email") else (None,):
             flags = 0 if (code, direction) in _NO_TOUCH else TOUCH
             flags |= INBOUND if direction == "inbound" else 0
@@ -149,6 +150,7 @@ class FactPacker:
     def __init__(self, read_page: Callable[[str], Page]) -> None:
         self._read_page = read_page
         self._hashes: dict[str | None, int] = {None: 0}
+        self._pages: dict[str, tuple[int, str, int]] = {}
         self._shapes = _shapes()
 
     def take(self, live: Live, names: Names) -> Packed:
@@ -156,23 +158,55 @@ class FactPacker:
 
         Surges that *live* announces are facts too; they stay there.
         """
-        events: list[bytes] = []
-        records: list[bytes] = []
-        for event, time, points, added in live.facts:
-            type_ = event["type"]
-            if points is not None:
-                self._engagement(events, names, event, time, (points, added))
-            elif type_ in ("survey", "identify"):
-                events.append(self._aside(event, time))
-            elif type_ != "spend":  # belongs to no account, see `spend`
-                records.append(self._record(event, time, names))
-        live.facts.clear()
+        self.pack(live, names)
+        (events, records), live.packed = live.packed, ([], [])
         for each in live.announced:
             if each.rule.startswith("surge"):
                 code = Code.SURGE_STARTED if each.rule == "surge_started" else Code.SURGE_ENDED
                 topic = self._named(each.subject, names)
                 events.append(FACT.pack(each.at, 0.0, 0.0, 0, topic, 0, code, 0))
         return Packed(b"".join(events), b"".join(records))
+
+    def pack(self, live: Live, names: Names) -> None:  # noqa: C901  # no call more for each event
+        """Pack the facts in *live* where they wait to be taken, so that their events can go.
+
+        Adds the texts that reports print to *names*.
+        """
+        hashes, shapes, pages = self._hashes, self._shapes, self._pages
+        events, records = live.packed
+        for event, time, points, left in live.facts:
+            if points is None:
+                self._aside_or_record(event, time, events, records, names)
+                continue
+            get = event.get
+            code, flags, field, named, other_field, other_named, special = shapes[
+                event["type"], get("action"), get("direction")
+            ]
+            before, added, subject, other, contact = points, left, 0, 0, 0
+            if left < 0.0:
+                before, added, flags = 0.0, 0.0, flags | LATE
+            if field and (text := get(field)) is not None:
+                subject = hashes.get(text) or self._hash(text)
+                if named:
+                    names[subject] = text
+            if other_field and (text := get(other_field)) is not None:
+                other = hashes.get(text) or self._hash(text)
+                if other_named:
+                    names[other] = text
+            if special:
+                if special == _VISIT:
+                    url = event["url"]
+                    subject, path, kind = pages.get(url) or self._page(url)
+                    names[subject] = path
+                    flags |= kind
+                else:
+                    subject, other, flags = self._special(
+                        events, event, time, (subject, other, flags)
+                    )
+            if (text := get("contact_id")) is not None:
+                contact = hashes.get(text) or self._hash(text)
+            events.append(_pack(time, before, added, contact, subject, other, code, flags))
+        live.facts.clear()
 
     def spend(self, event: Event, names: Names) -> bytes:
         """Return what is stored of a spend *event*, and add its texts to *names*."""
@@ -198,57 +232,22 @@ class FactPacker:
         names[found] = text
         return found
 
-    def _engagement(
-        self,
-        events: list[bytes],
-        names: Names,
-        event: Event,
-        time: float,
-        minutes: tuple[float, float],
-    ) -> None:
-        get, hashes = event.get, self._hashes
-        code, flags, field, named, other_field, other_named, special = self._shapes[
-            event["type"], get("action"), get("direction")
-        ]
-        points, added = minutes
-        if added < 0.0:
-            points, added, flags = 0.0, 0.0, flags | LATE
-        subject = other = 0
-        if field and (text := get(field)) is not None:
-            subject = hashes.get(text) or self._hash(text)
-            if named:
-                names[subject] = text
-        if other_field and (text := get(other_field)) is not None:
-            other = hashes.get(text) or self._hash(text)
-            if other_named:
-                names[other] = text
-        if special:
-            subject, other, flags = self._special(
-                events, names, event, time, (subject, other, flags)
-            )
-        who = get("contact_id")
-        contact = hashes.get(who) or self._hash(who) if who is not None else 0
-        events.append(_pack(time, points, added, contact, subject, other, code, flags))
+    def _page(self, url: str) -> tuple[int, str, int]:
+        """Return subject, its text and the flags of a visit to *url*."""
+        page = self._read_page(url)
+        if len(self._pages) >= URLS_REMEMBERED:
+            self._pages.clear()
+        found = self._pages[url] = self._hash(page.path), page.path, _PAGES[page.kind]
+        return found
 
     def _special(
-        self,
-        events: list[bytes],
-        names: Names,
-        event: Event,
-        time: float,
-        known: tuple[int, int, int],
+        self, events: list[bytes], event: Event, time: float, known: tuple[int, int, int]
     ) -> tuple[int, int, int]:
         """Return subject, other and flags by what only events of this type say."""
         subject, other, flags = known
         type_ = event["type"]
         if type_ == "ad":
             return subject, other, flags | _PLACEMENTS[event["placement"]]
-        if type_ == "page_visit":
-            page = self._read_page(event["url"])
-            text = page.path
-            subject = self._hashes.get(text) or self._hash(text)
-            names[subject] = text
-            return subject, other, flags | _PAGES[page.kind]
         if type_ == "intent":
             return subject, max(1, round(event.get("strength", 1.0))), flags
         attendees = event.get("attendee_ids")
@@ -259,6 +258,15 @@ class FactPacker:
             _pack(time, 0.0, 0.0, self._hash(each), 0, 0, _ATTENDED, late) for each in attendees
         ]
         return subject, other, flags | LISTED
+
+    def _aside_or_record(
+        self, event: Event, time: float, events: list[bytes], records: list[bytes], names: Names
+    ) -> None:
+        type_ = event["type"]
+        if type_ in ("survey", "identify"):
+            events.append(self._aside(event, time))
+        elif type_ != "spend":  # belongs to no account, see `spend`
+            records.append(self._record(event, time, names))
 
     def _aside(self, event: Event, time: float) -> bytes:
         contact = self._hash(event.get("contact_id"))

@@ -81,9 +81,11 @@ def test_an_event_is_worth_the_points_of_its_kind(
 ) -> None:
     valid, _ = decoded(event(type_, 0, **{**ACTIONS.get(type_, {}), **fields}))
 
-    points = default_rules().kinds[type_].points
+    rules = default_rules()
+    points, page = rules.kinds[type_].points, valid.get("url")
+    value = 1.0 if page is None else rules.read_page(page).value
     assert points is not None
-    assert points(valid) == pytest.approx(expected)
+    assert points(valid, value) == pytest.approx(expected)
 
 
 def test_the_score_halves_what_is_missing_with_every_thirty_minutes() -> None:
