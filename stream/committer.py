@@ -146,8 +146,7 @@ class Committer:
         shard.committed.update({topic: offset for topic, _, offset in unit.commit.offsets})
         if unit.commit.announcement is not None:
             shard.outbox.put_nowait((unit.seq, unit.commit.announcement))
-        now = time.time()
-        self._metrics.delays.observe([now - stamp / 1_000 for stamp in unit.stamps])
+        self._metrics.delays.observe(unit.stamps, time.time())
         self._metrics.count_events(unit.outcomes)
         for rule, count in unit.rules.items():
             self._metrics.transitions.labels(rule).inc(count)

@@ -1,5 +1,6 @@
 """Every metric of a worker, declared in one place: name, unit, labels, help."""
 
+import collections
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Final
@@ -42,11 +43,15 @@ class Delays(Collector):
         self._counts = [0] * (len(DELAY_SECONDS) + 1)
         self._sum = 0.0
 
-    def observe(self, seconds: Iterable[float]) -> None:
-        """Add one observation per value."""
-        for value in seconds:
-            self._counts[bisect_left(DELAY_SECONDS, value)] += 1
-            self._sum += value
+    def observe(self, stamps: Iterable[int], now: float) -> None:
+        """Add the delay of every record that arrived at *stamps*, Unix milliseconds, until *now*.
+
+        *now* in Unix seconds. Records arrive together: each moment is looked up once.
+        """
+        for stamp, records in collections.Counter(stamps).items():
+            seconds = now - stamp / 1_000
+            self._counts[bisect_left(DELAY_SECONDS, seconds)] += records
+            self._sum += seconds * records
 
     def collect(self) -> Iterator[Metric]:
         """Yield the histogram."""
