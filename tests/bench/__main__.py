@@ -27,7 +27,7 @@ from tests.bench.memory import RedisBytes, measure_redis
 from tests.bench.meter import Report, machine
 from tests.bench.plan import PARTITIONS, Plan
 from tests.bench.processes import NotMeasured, run_rival
-from tests.bench.worker_row import measure_worker
+from tests.bench.worker_row import measure_workers
 
 EVENTS = 200_000
 ROW_SECONDS = 180.0
@@ -41,6 +41,8 @@ class Row:
     what: str
     at_most: int | None = None
     """A subset of the events, where all of them would take minutes."""
+    workers: int = 0
+    """How many real workers share the events; 0 for other programs."""
 
     def records(self, available: int) -> int:
         return available if self.at_most is None else min(available, self.at_most)
@@ -49,7 +51,8 @@ class Row:
 ROWS = (
     Row("a", "micro-batch transport, drain only"),
     Row("b", "micro-batch transport, drain and validate"),
-    Row("c", "surgeline worker: validate, dedupe, fold, commit, announce"),
+    Row("c", "surgeline worker: validate, dedupe, fold, commit, announce", workers=1),
+    Row("c2", "two surgeline workers of one group", workers=2),
     Row("d", "stock Faust, event by event, one Redis write each", at_most=20_000),
     Row("e", "stock Faust take(1000, 0.1 s), one Redis pipeline a batch", at_most=60_000),
     Row("f", "aiokafka getmany, one decayed sum, one Redis pipeline a poll"),
@@ -79,9 +82,9 @@ class Bench:
         """Run *row* once on an empty Redis, as a new consumer group."""
         plan = self.plan(row)
         await self._flush()
-        if row.name == "c":
-            return await measure_worker(
-                plan, self.sent, self.directory, deadline_seconds=ROW_SECONDS
+        if row.workers:
+            return await measure_workers(
+                plan, self.sent, self.directory, count=row.workers, deadline_seconds=ROW_SECONDS
             )
         return await run_rival(plan, self.directory, deadline_seconds=ROW_SECONDS)
 
@@ -170,9 +173,9 @@ def _table(runs: dict[Row, list[Report]], events: int) -> Table:
     table = Table(
         title=f"{events:,} events of {ACCOUNTS:,} accounts (Zipf {ZIPF_EXPONENT}), "
         f"{PARTITIONS} partitions, embedded broker and Redis on the same machine",
-        caption="events/s from the first event handled to the last (row c: from the first commit "
-        "seen); CPU of the measured process alone, all threads; warm start: from the process's "
-        "start to its first event",
+        caption="events/s from the first event handled to the last (rows c: from the first commit "
+        "seen); CPU of the measured processes alone, all threads; peak of the largest; warm start: "
+        "from the process's start to its first event",
     )
     table.add_column("")
     table.add_column("what", max_width=46)

@@ -138,9 +138,9 @@ async def start_worker(plan: Plan, directory: Path, *, name: str = "") -> Worker
 
 
 @contextlib.asynccontextmanager
-async def running_worker(plan: Plan, directory: Path) -> AsyncIterator[Worker]:
-    """Run the real command with the settings of *plan*."""
-    worker = await start_worker(plan, directory)
+async def running_worker(plan: Plan, directory: Path, *, name: str = "") -> AsyncIterator[Worker]:
+    """Run the real command with the settings of *plan*; *name* as in `start_worker`."""
+    worker = await start_worker(plan, directory, name=name)
     try:
         yield worker
     finally:
