@@ -8,13 +8,15 @@ p = (weeks + n)/(weeks + n + 1). Score = 100 min(1, x/min_events) (P(X < x) + P(
 
 from collections.abc import Callable
 from functools import lru_cache
-from typing import NamedTuple
+from math import sqrt
+from typing import Final, NamedTuple
 
 from scoring.account import AccountState, DaySeries, add_on_day, over_days
 from scoring.model import SurgeModel
 from scoring.pages import ANY_TOPIC
 
 SCORES_REMEMBERED = 65_536
+MOST_COUNTED: Final = 2**41
 
 
 class Window(NamedTuple):
@@ -95,18 +97,30 @@ def remembered_thresholds(model: SurgeModel) -> Callable[[int, int], Thresholds]
 
 
 def _least_count(baseline: int, weeks: int, *, score: float, model: SurgeModel) -> int:
-    high = 1
-    while surge_score(Window(high, baseline, weeks), model) < score:
-        high *= 2
-        if high > 2**40:  # a start score of 100 is reached by no count
-            return high
-    low = high // 2
+    """Return the least count above 0 whose score is at least *score*, found by halving.
+
+    It begins two deviations above what is usual, near which thresholds lie: every look costs two
+    incomplete beta functions.
+    """
+
+    def reaches(count: int) -> bool:
+        return surge_score(Window(count, baseline, weeks), model) >= score
+
+    usual = expected_count(Window(0, baseline, weeks), model)
+    deviation = sqrt(usual + usual / (model.prior_weeks + weeks))
+    low, high, step = 0, max(1, round(usual + 2.0 * deviation)), max(1, round(deviation / 2.0))
+    if reaches(high):
+        while low < high - step and reaches(high - step):
+            high, step = high - step, 2 * step
+        low = max(low, high - step)
+    else:
+        while not reaches(high):
+            low, high, step = high, high + step, 2 * step
+            if high > MOST_COUNTED:  # a start score of 100 is reached by no count
+                return MOST_COUNTED
     while high - low > 1:
         middle = (low + high) // 2
-        if surge_score(Window(middle, baseline, weeks), model) < score:
-            low = middle
-        else:
-            high = middle
+        low, high = (low, middle) if reaches(middle) else (middle, high)
     return high
 
 
