@@ -7,6 +7,7 @@ import msgspec
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from stream.board.alert_book import RecordAt
 from stream.kafka_security import client_arguments
 from stream.outputs import Message, not_taken, produce
 from stream.settings import Settings
@@ -25,8 +26,8 @@ class Actions:
         self._producer: Any = None
         self._connecting = asyncio.Lock()
 
-    async def send(self, key: str, value: dict[str, Any] | None) -> None:
-        """Return once Kafka has *value* under *key*; None takes back what was done before.
+    async def send(self, key: str, value: dict[str, Any] | None) -> RecordAt:
+        """Return where Kafka has *value* under *key*; None takes back what was done before.
 
         Raises Unreachable when it does not take it; it may have it all the same.
         """
@@ -35,9 +36,11 @@ class Actions:
         try:
             async with asyncio.timeout(SENT_SECONDS):
                 producer = await self._connected()
-                await (await produce(producer, message, prefix=self._settings.topic_prefix))
+                sending = await produce(producer, message, prefix=self._settings.topic_prefix)
+                sent = await sending
         except (KafkaError, OSError, TimeoutError) as error:
             raise not_taken(error) from error
+        return RecordAt(sent.partition, sent.offset)
 
     async def close(self) -> None:
         """Disconnect."""

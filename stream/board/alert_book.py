@@ -42,6 +42,13 @@ class Listed(NamedTuple):
     next: Place | None
 
 
+class RecordAt(NamedTuple):
+    """Where a record stands in its topic."""
+
+    partition: int
+    offset: int
+
+
 class AlertBook:
     """Alerts by id, bounded: those of the last 14 days, at most *most* of them."""
 
@@ -52,6 +59,10 @@ class AlertBook:
         """Instant and id, ascending."""
         self._by_account: defaultdict[str, list[tuple[float, str]]] = defaultdict(list)
         self._acknowledged: OrderedDict[str, Json] = OrderedDict()
+        self._read: dict[int, int] = {}
+        """Partition of `alert-actions` -> newest offset that was read."""
+        self._ahead: dict[str, RecordAt] = {}
+        """Key -> where the record stands that was noted before it is read."""
         self._mutes: OrderedDict[tuple[str, str], Json] = OrderedDict()
         self._deliveries: OrderedDict[str, dict[str, Json]] = OrderedDict()
         self._erased: Mapping[str, float] = {}
@@ -79,8 +90,25 @@ class AlertBook:
         for alert_id, alert in self._alerts.items():
             self._alerts[alert_id] = unnamed_if_erased(alert, erased)
 
-    def acted(self, key: str, value: Json | None) -> None:
-        """Note a record of `alert-actions`; None as *value* takes back what was done."""
+    def acted(self, key: str, value: Json | None, at: RecordAt) -> None:
+        """Note a record of `alert-actions`; None as *value* takes back what was done.
+
+        One that stands before what was noted ahead of it is out of date, and changes nothing.
+        """
+        self._read[at.partition] = at.offset
+        ahead = self._ahead.get(key)
+        if ahead is not None and ahead.partition == at.partition and at.offset < ahead.offset:
+            return
+        self._ahead.pop(key, None)
+        self._act(key, value)
+
+    def acting(self, key: str, value: Json | None, at: RecordAt) -> None:
+        """Note what was done here, and stands *at* its place, before its record is read."""
+        if at.offset > self._read.get(at.partition, -1):
+            self._ahead[key] = at
+            self._act(key, value)
+
+    def _act(self, key: str, value: Json | None) -> None:
         kind, _, rest = key.partition("|")
         if kind == "ack":
             _note(self._acknowledged, rest, value)

@@ -96,8 +96,8 @@ async def withdraw(board: BoardHere, _: Operator, alert_id: AlertId, __: AsksNot
 
 async def _act_on(board: Board, alert_id: str, value: dict[str, object] | None) -> Response:
     key = f"ack|{alert_id}"
-    await board.actions.send(key, value)
-    board.book.acted(key, value)  # so that the next question shows it
+    at = await board.actions.send(key, value)
+    board.book.acting(key, value, at)  # so that the next question shows it
     return answer(_known(board, alert_id))
 
 
@@ -133,8 +133,8 @@ async def unmute(board: BoardHere, _: Operator, what: What, name: Id, __: AsksNo
 
 async def _set_mute(board: Board, what: What, name: str, value: dict[str, object] | None) -> None:
     key = f"mute|{what}|{name}"
-    await board.actions.send(key, value)
-    board.book.acted(key, value)
+    at = await board.actions.send(key, value)
+    board.book.acting(key, value, at)
 
 
 def _check_name(board: Board, what: What, name: str) -> None:

@@ -5,7 +5,7 @@ from typing import Any, Final
 
 import msgspec
 
-from stream.board.alert_book import AlertBook, object_in
+from stream.board.alert_book import AlertBook, RecordAt, object_in
 from stream.board.broadcast import Broadcast
 from stream.board.keeper import Keeper
 from stream.board.log_tail import Followed, LogTail
@@ -68,7 +68,8 @@ class Intake:
 
     def take_action(self, record: Any) -> None:
         """Take what somebody did about an alert."""
-        self.book.acted(_key(record), object_in(record.value))
+        at = RecordAt(record.partition, record.offset)
+        self.book.acted(_key(record), object_in(record.value), at)
 
     def take_delivery(self, record: Any) -> None:
         """Take what became of an alert."""

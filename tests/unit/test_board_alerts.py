@@ -1,12 +1,13 @@
 """The board's memory of alerts, and of what people and the notifier did about them."""
 
+import itertools
 from typing import Any
 
 import pytest
 
 from scoring.digests import digest_of
 from scoring.report import parse_time, rfc3339
-from stream.board.alert_book import AlertBook, Chosen, object_in
+from stream.board.alert_book import AlertBook, Chosen, RecordAt, object_in
 from stream.board.cursors import Place
 from stream.board.moves import Moves
 
@@ -44,13 +45,22 @@ def listed(book: AlertBook, limit: int = 50, **chosen: Any) -> list[int]:
     return numbers(book.listed(Chosen(**chosen), after=None, limit=limit).alerts)
 
 
+OFFSETS = itertools.count()
+
+
+def act(book: AlertBook, key: str, value: Json | None) -> None:
+    book.acted(key, value, RecordAt(0, next(OFFSETS)))
+
+
 def acknowledge(book: AlertBook, number: int) -> None:
-    book.acted(f"ack|{number:032x}", {"by": "ann", "at": rfc3339(NOW)})
+    act(book, f"ack|{number:032x}", {"by": "ann", "at": rfc3339(NOW)})
 
 
 def mute(book: AlertBook, key: str, *, hours: float) -> None:
-    book.acted(
-        f"mute|{key}", {"until": rfc3339(NOW + hours * HOUR), "by": "ann", "at": rfc3339(NOW)}
+    act(
+        book,
+        f"mute|{key}",
+        {"until": rfc3339(NOW + hours * HOUR), "by": "ann", "at": rfc3339(NOW)},
     )
 
 
@@ -156,9 +166,50 @@ def test_acknowledged_alert_says_by_whom_and_may_be_taken_back() -> None:
     assert found["acknowledged"] == {"by": "ann", "at": rfc3339(NOW)}
     assert not is_open(book)
 
-    book.acted(f"ack|{1:032x}", None)
+    act(book, f"ack|{1:032x}", None)
 
     assert is_open(book)
+
+
+def taken(book: AlertBook) -> bool:
+    found = book.get(f"{1:032x}")
+    assert found is not None
+    return found["acknowledged"] is not None
+
+
+def test_what_was_done_here_stays_when_older_records_are_read_after_it() -> None:
+    book, key, by = book_of(alert(1)), f"ack|{1:032x}", {"by": "ann", "at": rfc3339(NOW)}
+    book.acting(key, by, RecordAt(2, 7))
+    assert taken(book)
+    book.acting(key, None, RecordAt(2, 8))
+    assert not taken(book)
+
+    book.acted(key, by, RecordAt(2, 7))
+    assert not taken(book)
+    book.acted(key, None, RecordAt(2, 8))
+    assert not taken(book)
+
+    book.acted(key, by, RecordAt(2, 9))
+    assert taken(book)
+
+
+def test_what_was_done_here_is_old_news_when_its_record_was_read_already() -> None:
+    book, key, by = book_of(alert(1)), f"ack|{1:032x}", {"by": "ann", "at": rfc3339(NOW)}
+    book.acted(key, by, RecordAt(2, 7))
+    book.acted(key, None, RecordAt(2, 8))
+
+    book.acting(key, by, RecordAt(2, 7))
+
+    assert not taken(book)
+
+
+def test_places_of_other_partitions_say_nothing_about_age() -> None:
+    book, key, by = book_of(alert(1)), f"ack|{1:032x}", {"by": "ann", "at": rfc3339(NOW)}
+    book.acting(key, by, RecordAt(2, 700))
+
+    book.acted(key, None, RecordAt(5, 1))
+
+    assert not taken(book)
 
 
 @pytest.mark.parametrize("key", ["account|acme", "rule|high_value_page"])
@@ -168,7 +219,7 @@ def test_muted_alert_is_not_open_until_the_mute_ends(key: str) -> None:
     assert not is_open(book)
     assert book.newest_open("acme", wall=NOW + 2 * HOUR) is not None
 
-    book.acted(f"mute|{key}", None)
+    act(book, f"mute|{key}", None)
 
     assert is_open(book)
 
@@ -191,7 +242,7 @@ def test_mutes_that_have_ended_are_not_listed() -> None:
 def test_mute_without_an_end_is_none(value: Json) -> None:
     book = book_of(alert(1))
 
-    book.acted("mute|account|acme", value)
+    act(book, "mute|account|acme", value)
 
     assert is_open(book)
 
