@@ -26,7 +26,7 @@ from stream.asyncapi.document import document
 from stream.asyncapi.examples import EXAMPLES
 from stream.asyncapi.schemas import INPUT_MESSAGES, OUTPUT_SHAPES
 from stream.board import alert_routes
-from stream.board.alert_book import AlertBook
+from stream.board.alert_book import AlertBook, RecordAt
 from stream.cli.main import create_app
 from stream.dead_letters import letter_of, receipt
 from stream.notify import mutes
@@ -365,8 +365,9 @@ class Producer:
     def __init__(self) -> None:
         self.sent: list[tuple[str, Any]] = []
 
-    async def send(self, key: str, value: Any) -> None:
+    async def send(self, key: str, value: Any) -> RecordAt:
         self.sent.append((key, value))
+        return RecordAt(0, len(self.sent))
 
 
 async def acted() -> list[tuple[str, Any]]:
