@@ -12,7 +12,7 @@ from scoring.account import SENIORITIES, AccountState, utc_day
 from scoring.alert import Alert, ScoredAt
 from scoring.alert_rules import AlertRule
 from scoring.alert_texts import sentence
-from scoring.counting import Counted, counted_of
+from scoring.counting import Counted
 from scoring.events import Event
 from scoring.funnel import NO_STAGE, has_open_opportunity, is_customer
 from scoring.live import Cause, Live, Raised, reproducible_id
@@ -183,11 +183,17 @@ def scored(scores: Scores) -> ScoredAt:
 
 
 def without(
-    account: tuple[AccountState, Live], event: Event, rules: Rules, *, time: float, minutes: float
+    account: tuple[AccountState, Live],
+    event: Event,
+    rules: Rules,
+    *,
+    time: float,
+    minutes: float,
+    counted: Counted | None,
 ) -> Before:
     """Return what finds the scores at the instant without what *event* has added.
 
-    *minutes* are the decayed ones before it.
+    *minutes* are the decayed ones before it, *counted* is what was counted for it.
     """
     state, live = account
 
@@ -195,15 +201,11 @@ def without(
         relationship, surge = after.relationship, after.intent_surge
         if rules.kinds[event["type"]].exchanges:
             relationship = _relationship_without(state, event, time, rules)
-        elif (counted := counted_of(event, utc_day(time), _page_of(event, rules))) is not None:
+        elif counted is not None:
             surge = _surge_without(state, live, counted, surges, rules)
         return ScoredAt(rules.engagement_score(minutes), minutes, surge, relationship)
 
     return before
-
-
-def _page_of(event: Event, rules: Rules) -> Page | None:
-    return rules.read_page(event["url"]) if event["type"] == "page_visit" else None
 
 
 def _relationship_without(state: AccountState, event: Event, time: float, rules: Rules) -> float:

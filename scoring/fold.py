@@ -144,7 +144,7 @@ def fold(  # noqa: C901  # every event comes through here: a call more for each 
         return Outcome.TOO_LATE
     noise = None if kind.label is None else kind.label(event, time, state)
     if noise is None:
-        _apply_engagement(account, event, (time, day), kind, rules)
+        _apply_engagement(account, event, time, day, kind, rules)
         return outcome
     state.noise[noise] = state.noise.get(noise, 0) + 1
     return noise
@@ -201,22 +201,22 @@ def _identity(
 
 
 def _apply_engagement(
-    account: Account, event: Event, when: tuple[float, int], kind: Kind, rules: Rules
+    account: Account, event: Event, time: float, day: int, kind: Kind, rules: Rules
 ) -> None:
-    """Add what *event* gives; *when* is its time and UTC day."""
-    state, live, (time, day) = account.state, account.live, when
+    """Add what *event* of the UTC *day* gives."""
+    state, live = account.state, account.live
     known, minutes = len(state.contacts), state.minutes
     page = rules.read_page(event["url"]) if kind.visits else None
     assert kind.points is not None
     points, added = kind.points(event, 1.0 if page is None else page.value), 0.0
     if points > 0.0:
-        added = add_capped(
+        left = add_capped(
             state.caps, kind.code, day, points=points, cap=kind.cap, keep=rules.cap_days
         )
-        if added > 0.0:
-            _add_minutes(state, event, time, (added, kind.code), rules)
-        else:
-            added = 0.0
+        if left > 0.0:
+            added = left
+            _add_minutes(state, event, time, added, kind.code, rules)
+    counted = None
     if kind.exchanges:
         live.closeness = None
         _add_exchange(state, event, time, rules)
@@ -230,16 +230,15 @@ def _apply_engagement(
     if state.opportunities:
         look_for_cooling(state, live, rules)
     if live.raised:
-        before = without((state, live), event, rules, time=time, minutes=minutes)
+        before = without((state, live), event, rules, time=time, minutes=minutes, counted=counted)
         tell(state, live, rules, before=before, cause=event, time=time)
     live.facts.append((event, time, points, added))
 
 
 def _add_minutes(
-    state: AccountState, event: Event, time: float, minutes: tuple[float, int], rules: Rules
+    state: AccountState, event: Event, time: float, added: float, code: int, rules: Rules
 ) -> None:
-    """Add the *minutes* that the daily cap has left, of a type's code."""
-    added, code = minutes
+    """Add the minutes that the daily cap has left, of a type's *code*."""
     half_life = rules.half_life_seconds
     mass = added * exp2((time - _landmark(state, time, rules)) / half_life)
     contact_id = event.get("contact_id")

@@ -7,11 +7,10 @@ reaches 60 at most, so an account that hangs on one person shows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from math import exp2
 from typing import NamedTuple, Self
 
 from scoring.account import AccountState, Contact
-from scoring.decay import weight
+from scoring.decay import saturated, weight
 from scoring.engagement import seniority_weight
 from scoring.events import Event
 from scoring.model import SECONDS_PER_DAY, RelationshipModel
@@ -86,7 +85,7 @@ def _strength(inbound: float, outbound: float, seniority: float, constants: _Con
     if total <= 0.0:
         return 0.0
     share, saturation, floor, full = constants
-    closeness = 1.0 - exp2(-(inbound + share * outbound) / saturation)
+    closeness = saturated(inbound + share * outbound, half_saturation=saturation)
     less = outbound if outbound < inbound else inbound
     known = seniority / full if seniority < full else 1.0
     return closeness * (floor + (1.0 - floor) * (2.0 * less / total)) * known

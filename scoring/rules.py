@@ -9,7 +9,7 @@ from scoring.account import CHANNEL_CODES, SENIORITIES
 from scoring.decay import MAX_HALF_LIVES
 from scoring.engagement import PointsOf, caps_by_channel, engagement_score, points_by_type
 from scoring.events import ENGAGEMENT_TYPES, TOPIC_TYPES
-from scoring.model import SECONDS_PER_DAY, ScoringModel, SurgeModel
+from scoring.model import SECONDS_PER_DAY, ScoringModel
 from scoring.noise import LabelOf, labels_by_type
 from scoring.pages import Page, page_reader
 from scoring.surge import Thresholds, Window, remembered_scores, remembered_thresholds
@@ -55,7 +55,6 @@ class Rules:
     """By event type."""
     engaged_minutes: float
     disengaged_minutes: float
-    surge: SurgeModel
     cooldowns: Mapping[str, float]
     """Seconds by alert rule."""
     weights: Mapping[int | None, float]
@@ -93,7 +92,6 @@ class Rules:
             # Looking into a model takes several times as long as looking here.
             engaged_minutes=model.funnel.engaged_minutes,
             disengaged_minutes=model.funnel.disengaged_minutes,
-            surge=model.surge,
             cooldowns={name: rule.cooldown_seconds for name, rule in model.alerts},
             weights=weights,
             read_page=read_page,

@@ -114,7 +114,7 @@ def count_topics(
     state: AccountState, live: Live, rules: Rules, *, counted: Counted, cause: Event
 ) -> None:
     """Count the event for each of its topics, and decide the surges that this touches."""
-    model = rules.surge
+    model = rules.model.surge
     topics, counted_day, amount = counted
     if state.first_counted_day is None or counted_day < state.first_counted_day:
         state.first_counted_day = counted_day
@@ -211,7 +211,7 @@ def _falls_at(state: AccountState, rules: Rules) -> float:
     A billionth of a half-life after reaching it, so that rounding cannot leave them on it.
     """
     assert state.instant is not None
-    ratio = max(state.minutes / rules.model.funnel.disengaged_minutes, 1.0)
+    ratio = max(state.minutes / rules.disengaged_minutes, 1.0)
     return state.instant + rules.half_life_seconds * (log2(ratio) + 1e-9)
 
 

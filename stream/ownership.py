@@ -296,12 +296,11 @@ class Ownership:
 
     def _read_to_end(self, shard: Shard) -> bool:
         """Tell whether nothing is left to fold of *shard*, as far as is known."""
-        # One by one: of a shard with much left the first topic says so already.
-        for topic in self._topics:
-            end = self._log.end(self._tp(topic, shard.number))
-            if end is None or shard.next_offset(topic) < end:
-                return False
-        return True
+        # Not over all ends: of a shard with much left the first topic says so already.
+        return all(
+            shard.has_read(topic, self._log.end(self._tp(topic, shard.number)))
+            for topic in self._topics
+        )
 
     def _start_timer(self, shard: Shard, seconds: float) -> None:
         self._timers[shard.number] = asyncio.get_running_loop().call_later(

@@ -115,7 +115,7 @@ class Scorer:
     async def _score(self, shard: Shard, topic: str, batch: MicroBatch, seal: Seal) -> None:
         first = shard.next_offset(topic)
         unread = batch.records
-        if unread and unread[0].offset < first:
+        if unread[0].offset < first:
             unread = [record for record in unread if record.offset >= first]
         self._metrics.batch_records.observe(len(batch.records))
         if topic == TRANSFERS:
@@ -340,7 +340,7 @@ def event_clock(
     The lowest of the newest event times of its topics that are not read to their end (*ends*:
     topic -> end offset, None when unknown), or, when all are, the highest; never going back.
     """
-    behind = [t for t in topics if (end := ends.get(t)) is None or shard.next_offset(t) < end]
+    behind = [topic for topic in topics if not shard.has_read(topic, ends.get(topic))]
     times = [shard.newest.get(topic) for topic in behind] if behind else list(shard.newest.values())
     known = [each for each in times if each is not None]
     if len(known) < len(times) or not known:

@@ -80,7 +80,7 @@ class OpenUnit:
     outcomes: Counter[tuple[str, str]] = field(default_factory=Counter)
     noise: Counter[str] = field(default_factory=Counter)
     names: Names = field(default_factory=dict)
-    """Texts behind the hashes in ``spend``."""
+    """Texts behind the hashes in ``spend``, and in facts that are packed already."""
     spend: list[tuple[float, bytes]] = field(default_factory=list)
 
     def count(self, type_: str, tally: dict[str, int]) -> None:
@@ -141,6 +141,10 @@ class Shard:
     def next_offset(self, topic: str) -> int:
         """Return the first offset of *topic* that was not folded yet."""
         return self.offsets.get(topic, self.begins.get(topic, 0))
+
+    def has_read(self, topic: str, end: int | None) -> bool:
+        """Tell whether *topic* was folded up to *end*, its next offset; not when that is unknown."""
+        return end is not None and self.next_offset(topic) >= end
 
     def admit(self, account_id: str, stored: bytes | None) -> CachedAccount:
         """Return the cached account, made from *stored* unless it is cached already."""

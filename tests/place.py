@@ -405,7 +405,7 @@ class Worker:
     def terminate(self, *, within_seconds: float = STOP_SECONDS) -> int:
         """End it by SIGTERM; return its exit code. Raises TimeoutExpired when it does not end."""
         os.kill(self.pid, signal.SIGTERM)
-        return self._leash.wait(PATIENCE * within_seconds)
+        return self._leash.wait(within_seconds)  # a promise, so not with patience
 
     def wait(self, within_seconds: float = 30.0) -> int:
         """Wait for its end by itself; return its exit code."""

@@ -34,7 +34,7 @@ from scoring.kpis.codes import (
     Code,
 )
 from scoring.live import Live
-from scoring.pages import URLS_REMEMBERED, Page
+from scoring.pages import Page
 
 FACT: Final = Struct("<dffQQQBB")
 """Event time (Unix seconds), minutes before and after the daily cap, contact, subject, other, code
@@ -104,12 +104,11 @@ class _Shape(NamedTuple):
     """Whether the subject is printed by reports."""
     other: str
     other_named: bool
-    special: int
-    """Whether the event says more than these fields do, and for visits _VISIT."""
+    special: bool
+    """Whether the event says more than these fields do."""
 
 
-_VISIT: Final = 2
-_SPECIAL: Final = {"page_visit": _VISIT, "ad": 1, "intent": 1}
+_SPECIAL: Final = frozenset({"ad", "page_visit", "intent"})
 
 
 def _shapes() -> dict[tuple[str, str | None, str | None], _Shape]:
@@ -117,7 +116,7 @@ def _shapes() -> dict[tuple[str, str | None, str | None], _Shape]:
     for code, type_ in CHANNEL_OF.items():
         name = Code(code).name.lower()
         action = name.removeprefix(f"{type_}_") if name != type_ else None
-        special = _SPECIAL.get(type_, int(code == Code.MEETING_HELD))
+        special = type_ in _SPECIAL or code == Code.MEETING_HELD
         for direction in ("inbound", "outbound") if type_ in ("chat", "email") else (None,):
             flags = 0 if (code, direction) in _NO_TOUCH else TOUCH
             flags |= INBOUND if direction == "inbound" else 0
@@ -150,7 +149,6 @@ class FactPacker:
     def __init__(self, read_page: Callable[[str], Page]) -> None:
         self._read_page = read_page
         self._hashes: dict[str | None, int] = {None: 0}
-        self._pages: dict[str, tuple[int, str, int]] = {}
         self._shapes = _shapes()
 
     def take(self, live: Live, names: Names) -> Packed:
@@ -167,12 +165,13 @@ class FactPacker:
                 events.append(FACT.pack(each.at, 0.0, 0.0, 0, topic, 0, code, 0))
         return Packed(b"".join(events), b"".join(records))
 
-    def pack(self, live: Live, names: Names) -> None:  # noqa: C901  # no call more for each event
+    def pack(self, live: Live, names: Names) -> None:
         """Pack the facts in *live* where they wait to be taken, so that their events can go.
 
         Adds the texts that reports print to *names*.
         """
-        hashes, shapes, pages = self._hashes, self._shapes, self._pages
+        # Every event comes through here: what most need is written out, since calls cost more.
+        hashes, shapes = self._hashes, self._shapes
         events, records = live.packed
         for event, time, points, left in live.facts:
             if points is None:
@@ -194,15 +193,9 @@ class FactPacker:
                 if other_named:
                     names[other] = text
             if special:
-                if special == _VISIT:
-                    url = event["url"]
-                    subject, path, kind = pages.get(url) or self._page(url)
-                    names[subject] = path
-                    flags |= kind
-                else:
-                    subject, other, flags = self._special(
-                        events, event, time, (subject, other, flags)
-                    )
+                subject, other, flags = self._special(
+                    events, names, event, time, (subject, other, flags)
+                )
             if (text := get("contact_id")) is not None:
                 contact = hashes.get(text) or self._hash(text)
             events.append(_pack(time, before, added, contact, subject, other, code, flags))
@@ -232,22 +225,22 @@ class FactPacker:
         names[found] = text
         return found
 
-    def _page(self, url: str) -> tuple[int, str, int]:
-        """Return subject, its text and the flags of a visit to *url*."""
-        page = self._read_page(url)
-        if len(self._pages) >= URLS_REMEMBERED:
-            self._pages.clear()
-        found = self._pages[url] = self._hash(page.path), page.path, _PAGES[page.kind]
-        return found
-
     def _special(
-        self, events: list[bytes], event: Event, time: float, known: tuple[int, int, int]
+        self,
+        events: list[bytes],
+        names: Names,
+        event: Event,
+        time: float,
+        known: tuple[int, int, int],
     ) -> tuple[int, int, int]:
         """Return subject, other and flags by what only events of this type say."""
         subject, other, flags = known
         type_ = event["type"]
         if type_ == "ad":
             return subject, other, flags | _PLACEMENTS[event["placement"]]
+        if type_ == "page_visit":
+            page = self._read_page(event["url"])
+            return self._named(page.path, names), other, flags | _PAGES[page.kind]
         if type_ == "intent":
             return subject, max(1, round(event.get("strength", 1.0))), flags
         attendees = event.get("attendee_ids")

@@ -19,9 +19,11 @@ from tests.integration.mixed_stream import mixed_stream
 from tests.integration.worker_kit import PARTITIONS, Place, Sent, Servers, record_of
 from tests.kafka_client import create_topic
 from tests.servers import KafkaServer, RedisServer, require_servers
-from tests.system.harness import PATIENCE, Json, eventually, rows
+from tests.system.harness import Json, eventually, rows
 
 LONGEST_SECONDS = 10.0
+START_SECONDS = 3.0
+"""What Python takes to import everything on a busy machine."""
 PASSWORD = "c4n4ry"
 TOPIC, GROUP = 2, 3
 READ, DESCRIBE = 3, 8
@@ -277,7 +279,7 @@ def test_stopped_servers_are_two_problems_at_once(tmp_path: Path) -> None:
     found, seconds, output = timed(tmp_path, f"127.0.0.1:{free_port()}", free_port())
 
     assert problems(found) == ["kafka", "redis"]
-    assert seconds < PATIENCE * LONGEST_SECONDS
+    assert seconds < LONGEST_SECONDS + START_SECONDS
     assert PASSWORD not in output
 
 
@@ -289,7 +291,7 @@ def test_servers_that_are_silent_are_not_waited_for(tmp_path: Path) -> None:
         )
 
     assert problems(found) == ["kafka", "redis"]
-    assert seconds < PATIENCE * LONGEST_SECONDS
+    assert seconds < LONGEST_SECONDS + START_SECONDS
     assert PASSWORD not in output
 
 
@@ -323,7 +325,7 @@ def test_paused_servers_are_not_waited_for(tmp_path: Path, own_redis: RedisServe
                 own_redis.resume()
 
     assert problems(found) == ["kafka", "redis"]
-    assert seconds < PATIENCE * LONGEST_SECONDS
+    assert seconds < LONGEST_SECONDS + START_SECONDS
 
 
 @pytest.mark.kafka
