@@ -81,6 +81,12 @@ class KpiCollector(Collector):
                 log.warning("KPIs are not computed: %s", error)
             self._fault = str(error)
             return RETRY_SECONDS
+        except RuntimeError:
+            # An interpreter that ends takes no new threads, which computing asks for. Nobody
+            # waits for these figures any more.
+            if not self._stopped.is_set():
+                raise
+            return 0.0
         self._fault = None
         seconds = time.perf_counter() - began
         self._computed = Computed(figures, time.time(), seconds)
