@@ -2,7 +2,8 @@
 
 Structs encode as msgpack arrays, so field order is the storage format: change it only
 together with a new ``FORMAT`` and a step in ``_UPGRADES`` that reads the old one. Times are
-Unix seconds of event time, days are whole UTC days since 1970-01-01.
+Unix seconds of event time, days are whole UTC days since 1970-01-01. None of them refers back to
+what holds it, so the collector of cycles need not look at them (``gc=False``).
 """
 
 from collections.abc import Callable
@@ -42,7 +43,7 @@ DaySeries: TypeAlias = list[Any]
 """``[first day, value, value, ...]``, one value a day without holes: a byte a quiet day."""
 
 
-class Contact(msgspec.Struct, array_like=True):
+class Contact(msgspec.Struct, array_like=True, gc=False):
     """One person of the account."""
 
     minutes: dict[int, float] = {}
@@ -61,7 +62,7 @@ class Contact(msgspec.Struct, array_like=True):
     """Whether the newest record of all is a removal."""
 
 
-class AccountRecord(msgspec.Struct, array_like=True):
+class AccountRecord(msgspec.Struct, array_like=True, gc=False):
     """The newest word of the CRM on the account."""
 
     recorded_at: float
@@ -72,7 +73,7 @@ class AccountRecord(msgspec.Struct, array_like=True):
     """Name, domains, owner_email, industry, employees, parent_account_id, icp_fit."""
 
 
-class Opportunity(msgspec.Struct, array_like=True):
+class Opportunity(msgspec.Struct, array_like=True, gc=False):
     """Where one opportunity stands."""
 
     state: str
@@ -82,7 +83,7 @@ class Opportunity(msgspec.Struct, array_like=True):
     """Event time of the newest deciding event; None while only ``updated`` was seen."""
 
 
-class Touch(msgspec.Struct, array_like=True):
+class Touch(msgspec.Struct, array_like=True, gc=False):
     """One event that added much engagement, kept to explain the score."""
 
     mass: float
@@ -116,7 +117,7 @@ class Ledger(msgspec.Struct, array_like=True):
     """Digest of a contact id -> the erasure."""
 
 
-class AccountState(msgspec.Struct, array_like=True):
+class AccountState(msgspec.Struct, array_like=True, gc=False):
     """Everything stored of one account; the fold changes it in place."""
 
     account_id: str

@@ -5,7 +5,7 @@ from typing import Any
 import msgspec
 
 
-class ScoredAt(msgspec.Struct, frozen=True):
+class ScoredAt(msgspec.Struct, frozen=True, gc=False):
     """The scores of an account at one moment, from 0 to 100; minutes are its decayed ones."""
 
     engagement: float
@@ -14,7 +14,7 @@ class ScoredAt(msgspec.Struct, frozen=True):
     relationship: float
 
 
-class Alert(msgspec.Struct, frozen=True):
+class Alert(msgspec.Struct, frozen=True, gc=False):
     """One alert; ``id`` is the same however often it is computed."""
 
     id: str

@@ -15,7 +15,7 @@ Cause: TypeAlias = Event | None
 """The causing event; None for a due instant."""
 
 
-class Transition(msgspec.Struct, frozen=True):
+class Transition(msgspec.Struct, frozen=True, gc=False):
     """A change that is announced; ``id`` is the same however often it is computed."""
 
     id: str
@@ -54,21 +54,28 @@ class Errand(NamedTuple):
 
 
 class TopicWindow:
-    """One topic's running counts at the instant's day, and the counts that decide."""
+    """One topic's running counts at the instant's day."""
 
-    __slots__ = ("baseline", "count", "end", "score", "start")
+    __slots__ = ("baseline", "count", "score", "start")
 
-    def __init__(self, x: int, baseline: int, start: int, end: int) -> None:
+    def __init__(self, x: int, baseline: int, start: int) -> None:
         self.count = x
         self.baseline = baseline
         self.start = start
-        self.end = end
+        """No surge starts below this count; from here on it is looked at more closely."""
         self.score: float | None = None
         """As last asked for; whoever changes a count takes it away."""
 
     def as_of(self, weeks: int) -> Window:
         """Return the window, with *weeks* of history behind it."""
         return Window(self.count, self.baseline, weeks)
+
+    def scored(self, weeks: int, score: Callable[[Window], float]) -> float:
+        """Return what *score* says of the window, remembering it."""
+        value = self.score
+        if value is None:
+            value = self.score = score(Window(self.count, self.baseline, weeks))
+        return value
 
 
 class Live:
@@ -115,9 +122,7 @@ class Live:
         """Return the score of each topic with counts, remembering what *score* said."""
         found = {}
         for topic, each in self.windows.items():
-            value = each.score
-            if value is None:
-                value = each.score = score(each.as_of(self.weeks))
+            value = each.scored(self.weeks, score)
             if value or each.count or each.baseline:
                 found[topic] = value
         return found

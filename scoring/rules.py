@@ -12,7 +12,7 @@ from scoring.events import ENGAGEMENT_TYPES, TOPIC_TYPES
 from scoring.model import SECONDS_PER_DAY, ScoringModel
 from scoring.noise import LabelOf, labels_by_type
 from scoring.pages import Page, page_reader
-from scoring.surge import Thresholds, Window, remembered_scores, remembered_thresholds
+from scoring.surge import Window, remembered_scores, remembered_starts
 
 _EXCHANGES = frozenset({"chat", "email", "meeting"})
 
@@ -60,7 +60,10 @@ class Rules:
     weights: Mapping[int | None, float]
     """Seniority code -> factor on a person's minutes; None for unknown."""
     read_page: Callable[[str], Page]
-    thresholds: Callable[[int, int], Thresholds]
+    surge_start: Callable[[int, int], int]
+    """From (baseline, weeks) to the least count that starts a surge."""
+    surge_end: float
+    """A surge ends below this score."""
     surge_score: Callable[[Window], float]
 
     def engagement_score(self, minutes: float) -> float:
@@ -95,7 +98,8 @@ class Rules:
             cooldowns={name: rule.cooldown_seconds for name, rule in model.alerts},
             weights=weights,
             read_page=read_page,
-            thresholds=remembered_thresholds(model.surge),
+            surge_start=remembered_starts(model.surge),
+            surge_end=model.surge.end_score,
             surge_score=remembered_scores(model.surge),
         )
 

@@ -30,13 +30,6 @@ class Window(NamedTuple):
     """n: complete windows of baseline history."""
 
 
-class Thresholds(NamedTuple):
-    """Counts at which a topic starts to surge, and below which it ends."""
-
-    start: int
-    end: int
-
-
 def surge_score(window: Window, model: SurgeModel) -> float:
     """Return the score from 0 to 100 of *window*.
 
@@ -79,21 +72,28 @@ def remembered_scores(model: SurgeModel) -> Callable[[Window], float]:
     return score
 
 
-def remembered_thresholds(model: SurgeModel) -> Callable[[int, int], Thresholds]:
-    """Return the function from (baseline, weeks) to Thresholds, remembering results.
+def remembered_starts(model: SurgeModel) -> Callable[[int, int], int]:
+    """Return the function from (baseline, weeks) to the least count that starts a surge.
 
-    The score rises with the count, so comparing a count with whole numbers decides event
-    by event what comparing scores would.
+    It remembers results. The score rises with the count, so comparing a count with a whole number
+    decides event by event what comparing scores would.
     """
 
     @lru_cache(maxsize=SCORES_REMEMBERED)
-    def thresholds(baseline: int, weeks: int) -> Thresholds:
-        def least(score: float) -> int:
-            return _least_count(baseline, weeks, score=score, model=model)
+    def start(baseline: int, weeks: int) -> int:
+        return _least_count(baseline, weeks, score=model.start_score, model=model)
 
-        return Thresholds(start=least(model.start_score), end=least(model.end_score))
+    return start
 
-    return thresholds
+
+def rounded_down(baseline: int) -> int:
+    """Return *baseline* rounded down to three binary digits: so there are few of them.
+
+    >>> [rounded_down(each) for each in (0, 7, 9, 300)]
+    [0, 7, 8, 256]
+    """
+    spare = baseline.bit_length() - 3
+    return baseline if spare <= 0 else baseline >> spare << spare
 
 
 def _least_count(baseline: int, weeks: int, *, score: float, model: SurgeModel) -> int:
@@ -131,12 +131,16 @@ def window_of(state: AccountState, topic: str, day: int, model: SurgeModel) -> W
 
 
 def _window(series: DaySeries, day: int, weeks: int, model: SurgeModel) -> Window:
-    first = day - model.window_days + 1
-    return Window(
-        over_days(series, first, day),
-        over_days(series, first - model.baseline_days, first - 1),
-        weeks,
-    )
+    # `over_days` twice, written out: it runs for every topic of every account of a commit.
+    week = day - model.window_days - series[0] + 2
+    end, begin = week + model.window_days, week - model.baseline_days
+    if begin < 1:
+        begin = 1
+        if week < 1:
+            week = 1
+            if end < 1:
+                end = 1
+    return Window(sum(series[week:end]), sum(series[begin:week]), weeks)
 
 
 def complete_weeks(first_counted_day: int | None, day: int, model: SurgeModel) -> int:

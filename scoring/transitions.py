@@ -19,7 +19,14 @@ from scoring.midnights import pass_midnights
 from scoring.model import SECONDS_PER_DAY
 from scoring.rules import Rules
 from scoring.scores import scores_at
-from scoring.surge import all_windows, complete_weeks, count, counted_in_window, forget_topics
+from scoring.surge import (
+    all_windows,
+    complete_weeks,
+    count,
+    counted_in_window,
+    forget_topics,
+    rounded_down,
+)
 
 
 def advance(state: AccountState, live: Live, time: float, rules: Rules) -> None:
@@ -133,16 +140,15 @@ def count_topics(
     for topic in topics:
         window = windows.get(topic)
         if window is None:
-            start, end = rules.thresholds(0, live.weeks)
-            window = windows[topic] = TopicWindow(0, 0, start, end)
+            window = windows[topic] = TopicWindow(0, 0, rules.surge_start(0, live.weeks))
         window.score = None
-        if age < model.window_days:
+        recent, surges = age < model.window_days, topic in state.surging
+        if recent:
             window.count += amount
         elif age < model.window_days + model.baseline_days:
             window.baseline += amount
-        # A longer baseline only raises the thresholds: below an old one nothing can start.
-        if window.count >= window.start or topic in state.surging:
-            window.start, window.end = rules.thresholds(window.baseline, live.weeks)
+        # A higher count only starts surges, and a higher baseline only ends them.
+        if recent != surges and (surges or window.count >= window.start):
             _decide_surge(state, live, topic, rules, cause)
 
 
@@ -164,8 +170,10 @@ def _refresh(state: AccountState, live: Live, rules: Rules) -> bool:
         return False
     model = rules.model.surge
     live.day, live.weeks = day, complete_weeks(state.first_counted_day, day, model)
+    # A surge takes the more the higher the baseline, so what a lower one takes bounds it. Finding
+    # what it takes exactly costs many times as much as comparing scores once.
     live.windows = {
-        topic: TopicWindow(x, baseline, *rules.thresholds(baseline, weeks))
+        topic: TopicWindow(x, baseline, rules.surge_start(rounded_down(baseline), weeks))
         for topic, (x, baseline, weeks) in all_windows(state, day, model).items()
     }
     return True
@@ -178,15 +186,21 @@ def _decide_surges(state: AccountState, live: Live, rules: Rules, cause: Cause) 
 
 def _decide_surge(state: AccountState, live: Live, topic: str, rules: Rules, cause: Cause) -> None:
     window = live.windows.get(topic)
-    x = 0 if window is None else window.count
     if topic in state.surging:
-        if window is None or x < window.end:
+        if window is None or not _goes_on(window, live.weeks, rules):
             state.surging.remove(topic)
             _announce(state, live, "surge_ended", topic, cause)
-    elif window is not None and x >= window.start:
-        state.surging = sorted([*state.surging, topic])
-        _announce(state, live, "surge_started", topic, cause)
-        surge_began(state, live, topic, rules)
+    elif window is not None and window.count >= window.start:
+        window.start = rules.surge_start(window.baseline, live.weeks)
+        if window.count >= window.start:
+            state.surging = sorted([*state.surging, topic])
+            _announce(state, live, "surge_started", topic, cause)
+            surge_began(state, live, topic, rules)
+
+
+def _goes_on(window: TopicWindow, weeks: int, rules: Rules) -> bool:
+    """Tell whether a surge goes on: never without a count, even where the model ends it at 0."""
+    return window.count > 0 and window.scored(weeks, rules.surge_score) >= rules.surge_end
 
 
 def _announce(state: AccountState, live: Live, rule: str, subject: str, cause: Cause) -> None:

@@ -44,7 +44,7 @@ class Message(NamedTuple):
     """What is produced when the topic refuses it for its size."""
 
 
-class Announcement(msgspec.Struct, array_like=True):
+class Announcement(msgspec.Struct, array_like=True, gc=False):
     """One message of the outbox, as it waits in Redis."""
 
     topic: str

@@ -11,7 +11,8 @@ from scoring.surge import (
     count,
     expected_count,
     forget_topics,
-    remembered_thresholds,
+    remembered_starts,
+    rounded_down,
     surge_score,
     window_of,
     windows_of,
@@ -78,28 +79,41 @@ def test_the_expected_count_is_the_mean_of_the_predictive_distribution() -> None
 
 @pytest.mark.parametrize("weeks", [0, 1, 5, 12])
 @pytest.mark.parametrize("baseline", [0, 1, 2, 7, 30, 100, 1_000, 40_000])
-def test_thresholds_decide_as_the_scores_do(baseline: int, weeks: int) -> None:
-    start, end = remembered_thresholds(MODEL)(baseline, weeks)
+def test_the_count_that_starts_a_surge_decides_as_the_scores_do(baseline: int, weeks: int) -> None:
+    start = remembered_starts(MODEL)(baseline, weeks)
 
     def score(x: int) -> float:
         return surge_score(Window(x, baseline, weeks), MODEL)
 
     assert score(start - 1) < MODEL.start_score <= score(start)
-    assert score(end - 1) < MODEL.end_score <= score(end)
-    assert 1 <= end <= start
+
+
+@pytest.mark.parametrize("weeks", [0, 1, 5, 12])
+def test_what_starts_a_surge_over_a_lower_baseline_bounds_it(weeks: int) -> None:
+    start = remembered_starts(MODEL)
+    baselines = [*range(40), *range(40, 4_000, 37)]
+    starts = [start(each, weeks) for each in baselines]
+
+    assert starts == sorted(starts)
+    assert all(
+        start(rounded_down(each), weeks) <= known
+        for each, known in zip(baselines, starts, strict=True)
+    )
 
 
 def test_four_events_start_the_first_surge_and_three_keep_it() -> None:
     # See the scores above: 90.6 for three, 95.3 for four; 54.2 for two.
-    assert remembered_thresholds(MODEL)(0, 0) == (4, 3)
+    assert remembered_starts(MODEL)(0, 0) == 4
+    assert (
+        surge_score(Window(2, 0, 0), MODEL) < MODEL.end_score <= surge_score(Window(3, 0, 0), MODEL)
+    )
 
 
 def test_a_start_score_of_100_is_no_endless_search() -> None:
     model = parse_model("[surge]\nstart_score = 100\nend_score = 100\n").surge
 
-    start, end = remembered_thresholds(model)(5, 3)
+    start = remembered_starts(model)(5, 3)
 
-    assert start == end
     assert surge_score(Window(start, 5, 3), model) == 100.0
 
 
