@@ -353,6 +353,14 @@ def decoders() -> dict[str, Decoder]:
     return judges | quick
 
 
+_DEEPEST: Final = 200
+"""How deep pydantic reads JSON; msgspec skips unknown fields of any depth, by Python's version."""
+
+
+def _may_be_deep(value: bytes) -> bool:
+    return len(value) > 2 * _DEEPEST and value.count(b"[") + value.count(b"{") > _DEEPEST
+
+
 def _quick_decoder(schema: Any, judge: Decoder) -> Decoder:
     """Return a decoder that accepts plain records by itself and asks *judge* about all others."""
     fields = get_type_hints(schema, include_extras=True) | {"time": str}
@@ -362,6 +370,8 @@ def _quick_decoder(schema: Any, judge: Decoder) -> Decoder:
     parse_time = dt.datetime.fromisoformat
 
     def decoded(value: bytes) -> Event:
+        if _may_be_deep(value):
+            return judge(value)
         try:
             # msgspec leaves the bytes of strings that it skips unread.
             event: Event = decode(value if value.isascii() else value.decode())

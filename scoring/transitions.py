@@ -180,7 +180,8 @@ def _refresh(state: AccountState, live: Live, rules: Rules) -> bool:
 
 
 def _decide_surges(state: AccountState, live: Live, rules: Rules, cause: Cause) -> None:
-    for topic in sorted({*live.windows, *state.surging}):
+    may_start = [topic for topic, each in live.windows.items() if each.count >= each.start]
+    for topic in sorted({*may_start, *state.surging}):
         _decide_surge(state, live, topic, rules, cause)
 
 

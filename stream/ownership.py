@@ -31,6 +31,9 @@ BUSY_SECONDS: Final = 0.01
 CATCH_UP_FLUSHES: Final = 10
 CATCH_UP_SECONDS: Final = 3.0
 """How long a unit of old records may grow, and how many flushes' worth of records it may hold."""
+OLD_SECONDS: Final = 1.0
+CATCH_UP_SHARE: Final = 0.5
+"""Records are old once they lay in Kafka for so long; a unit grows for this share of that time."""
 DUE_PAUSE_SECONDS: Final = 5.0
 """Time between two looks at the due instants of a shard that reads old records."""
 MESSAGE_BYTES: Final = 4 * 2**20
@@ -284,15 +287,16 @@ class Ownership:
     def _catches_up(self, shard: Shard) -> bool:
         """Tell whether *shard* reads old records and its unit may still grow.
 
-        Nobody waits for scores of records that lay in Kafka for longer than a flush takes.
+        Whoever waits for scores of records that have lain in Kafka waits half as long again at most,
+        and what is left in Kafka is read the sooner.
         """
         opened = shard.open
         if not opened.stamps:
             return False
         behind = time.time() - opened.stamps[-1] / 1_000
         age = time.monotonic() - opened.since
-        grows = behind > 2 * CATCH_UP_SECONDS and age < CATCH_UP_SECONDS
-        return grows and not self._read_to_end(shard)
+        most = min(CATCH_UP_SECONDS, behind * CATCH_UP_SHARE)
+        return behind > OLD_SECONDS and age < most and not self._read_to_end(shard)
 
     def _read_to_end(self, shard: Shard) -> bool:
         """Tell whether nothing is left to fold of *shard*, as far as is known."""

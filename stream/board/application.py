@@ -20,7 +20,7 @@ from stream.board.page_routes import add_page_routes, read_files
 from stream.board.paths import allow_ids
 from stream.errors import NotFound, SurgelineError
 from stream.version import installed_version
-from stream.web.problems import Problem, unavailable
+from stream.web.problems import Problem, status_name, unavailable
 from stream.web.rate_limit import RateLimit
 
 MOST_ERRORS: Final = 10
@@ -109,7 +109,7 @@ async def _problem(_: Request, problem: Problem) -> Response:
 async def _refused(_: Request, error: HTTPException) -> Response:
     if error.status_code == HTTPStatus.BAD_REQUEST:  # FastAPI's word for bytes that are no text
         return Problem(422, "The body is not JSON in UTF-8.").response()
-    detail = f"{HTTPStatus(error.status_code).phrase}."
+    detail = f"{status_name(error.status_code)}."
     return Problem(error.status_code, detail, headers=error.headers).response()
 
 

@@ -1,7 +1,6 @@
 """The OpenAPI document: what every route may answer, with examples."""
 
 from collections.abc import Iterator
-from http import HTTPStatus
 from typing import Any, Final
 
 from fastapi import FastAPI
@@ -10,7 +9,7 @@ from pydantic import BaseModel
 
 from stream.board.examples import EXAMPLES, PROBLEMS
 from stream.board.shapes import ProblemDetails
-from stream.web.problems import PROBLEM_TYPE
+from stream.web.problems import PROBLEM_TYPE, status_name
 
 DESCRIPTION: Final = """\
 What Surgeline knows of accounts, read-only but for two things: acknowledging alerts and muting.
@@ -43,7 +42,7 @@ def problem_answers(*problems: int) -> Responses:
     """Return the documentation of *problems*, and of those that any request may meet."""
     return {
         status: {
-            "description": HTTPStatus(status).phrase,
+            "description": status_name(status),
             "content": {
                 PROBLEM_TYPE: {
                     "schema": {"$ref": "#/components/schemas/ProblemDetails"},
@@ -59,7 +58,7 @@ def _problem(status: int) -> dict[str, Any]:
     detail, errors = PROBLEMS[status]
     body: dict[str, Any] = {
         "type": "about:blank",
-        "title": HTTPStatus(status).phrase,
+        "title": status_name(status),
         "status": status,
         "detail": detail,
     }

@@ -9,7 +9,19 @@ from starlette.responses import Response
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
+_RFC_9110: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+"""Names of statuses that Python has since 3.13."""
+
 _encode = msgspec.json.Encoder().encode
+
+
+def status_name(status: int) -> str:
+    """Return the name of an HTTP *status* as RFC 9110 has it, the same for every Python.
+
+    >>> status_name(404), status_name(422)
+    ('Not Found', 'Unprocessable Content')
+    """
+    return _RFC_9110.get(status) or HTTPStatus(status).phrase
 
 
 class Problem(Exception):
@@ -33,7 +45,7 @@ class Problem(Exception):
         """Return the response that says so."""
         body: dict[str, Any] = {
             "type": "about:blank",
-            "title": HTTPStatus(self.status).phrase,
+            "title": status_name(self.status),
             "status": self.status,
             "detail": self.detail,
         }

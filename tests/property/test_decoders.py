@@ -5,7 +5,7 @@ import json
 
 import hypothesis.strategies as st
 import pytest
-from hypothesis import given
+from hypothesis import find, given
 from pydantic_core import ValidationError
 
 from scoring.events import Event, any_decoder, decoders
@@ -44,6 +44,9 @@ ODD_VALUES = (
     b'"2026-01-02T03:04:60Z"',
     b'"' + b"x" * 513 + b'"',
     '"é\u2028"'.encode(),
+    b"[" * 199 + b"]" * 199,
+    b"[" * 201 + b"]" * 201,
+    b'{"":' * 400 + b"1" + b"}" * 400,
     b"[" * 3_000 + b"]" * 3_000,
 )
 FIELDS = ("id", "time", "action", "url", "direction", "strength", "cost", "contact_id", "unknown")
@@ -89,3 +92,14 @@ def test_most_records_need_no_judge() -> None:
 
     assert found is not None
     assert found["time"].tzinfo is dt.UTC  # the judge has a time zone of its own
+
+
+@pytest.mark.parametrize("type_", ["ad", "chat", "email", "intent", "page_visit"])
+@pytest.mark.parametrize(("depth", "read_"), [(200, True), (201, False)])
+def test_records_are_as_deep_as_the_judge_reads(type_: str, depth: int, *, read_: bool) -> None:
+    body = find(bodies((type_,)), lambda _: True)
+    plain: Json = {"id": "1", "source": "test", "time": rfc3339(START), **body}
+    raw = json.dumps(plain).encode()[:-1] + b',"unknown":' + b"[" * depth + b"]" * depth + b"}"
+
+    assert (read(JUDGE, raw) is not None) is read_
+    assert (read(DECODERS[type_], raw) is not None) is read_

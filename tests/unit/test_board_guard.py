@@ -344,7 +344,7 @@ def test_problem_is_said_as_rfc_9457_has_it() -> None:
     assert answer.media_type == "application/problem+json"
     assert json.loads(bytes(answer.body)) == {
         "type": "about:blank",
-        "title": "Unprocessable Entity",
+        "title": "Unprocessable Content",
         "status": 422,
         "detail": "Wrong.",
         "errors": [{"where": "query.q", "problem": "is long"}],
