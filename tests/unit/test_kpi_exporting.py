@@ -34,9 +34,9 @@ begun.wait()
 """
 
 
-@pytest.mark.parametrize(("last", "complaints"), [("kpis.stop()", 0), ("pass", 1)])
+@pytest.mark.parametrize(("last", "complains"), [("kpis.stop()", False), ("pass", True)])
 def test_end_of_the_process_interrupts_quietly_what_was_told_to_stop(
-    last: str, complaints: int
+    last: str, *, complains: bool
 ) -> None:
     ended = subprocess.run(
         [sys.executable, "-c", ENDING.format(last=last)],
@@ -46,4 +46,4 @@ def test_end_of_the_process_interrupts_quietly_what_was_told_to_stop(
         check=True,
     )
 
-    assert ended.stderr.count("Traceback") == complaints
+    assert ("Traceback" in ended.stderr) is complains
