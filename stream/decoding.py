@@ -1,25 +1,38 @@
-"""Decoding: the records of a micro-batch, each validated alone."""
+"""Decoding: the records of a micro-batch, each validated alone, and what becomes of each."""
 
 from collections.abc import Callable
+from typing import Final
 
 import msgspec
 from pydantic_core import ValidationError
 
 from scoring.errors import BadRecord, Reason
 from scoring.events import TOPIC_TYPES, Decoder, Event, bad_record, check_event, decoders
+from scoring.fold import Outcome
 from stream.micro_batch import Record
+from stream.outputs import Message
+
+NEVER: Final = float("-inf")
 
 
-class Decoded(msgspec.Struct, frozen=True, gc=False):
-    """One record after validation: an event, or the reason why it is none."""
+class Decoded(msgspec.Struct, gc=False):
+    """One record after validation: an event, or the reason why it is none; and where it goes.
+
+    The last three are for whoever decides that.
+    """
 
     # One for each record: msgspec makes them in a third of the time that named tuples take.
 
     record: Record
     event: Event | None
     time: float
-    """Event time in Unix seconds, 0 for bad records."""
+    """Event time in Unix seconds, before all times for bad records."""
     error: BadRecord | None
+    account_id: str | None = None
+    """The account that it is folded into here; None when it is not."""
+    outcome: Outcome = Outcome.SCORED
+    message: Message | None = None
+    """What is produced of it."""
 
 
 DecodeRecord = Callable[[Record, float], Decoded]
@@ -40,9 +53,9 @@ def record_decoder(topic: str, *, max_bytes: int) -> DecodeRecord:
             event = decode(value)
             return Decoded(record, event, check_event(event, now=now), None)
         except ValidationError as error:
-            return Decoded(record, None, 0.0, bad_record(error))
+            return Decoded(record, None, NEVER, bad_record(error))
         except BadRecord as error:
-            return Decoded(record, None, 0.0, error)
+            return Decoded(record, None, NEVER, error)
 
     return decoded
 

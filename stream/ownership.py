@@ -14,9 +14,10 @@ from typing import Any, Final, Protocol, TypeVar
 from faust.types import TP
 
 from stream.committer import Committer, Outside
+from stream.decoding import NEVER
 from stream.errors import DataGone, FencedOff, RefusedStart
 from stream.micro_batch import MicroBatch
-from stream.scorer import NEVER, Scorer, due_until, event_clock, lagging
+from stream.scorer import Scorer, due_until, event_clock, lagging
 from stream.settings import Settings
 from stream.shard import Shard
 from stream.state_store import Answer

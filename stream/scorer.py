@@ -9,11 +9,9 @@ from collections.abc import Callable, Iterable, Mapping
 from struct import iter_unpack
 from typing import Any, Final
 
-import msgspec
-
 from scoring.account import CHANNELS, utc_day
 from scoring.dedupe import ATTRIBUTED
-from scoring.events import TOPIC_TYPES, TYPE_TOPICS, Event
+from scoring.events import TOPIC_TYPES, TYPE_TOPICS
 from scoring.fold import Outcome, fold, seen_key
 from scoring.kpis.facts import FactPacker
 from scoring.noise import Noise
@@ -23,10 +21,10 @@ from stream.alerting import alert_announcer
 from stream.attributing import Attributor
 from stream.committer import Outside
 from stream.dead_letter_limit import DeadLetterCount, DeadLetterLimit, sentence
-from stream.decoding import Decoded, DecodeRecord, record_decoder
+from stream.decoding import NEVER, Decoded, DecodeRecord, record_decoder
 from stream.errors import TooManyDeadLetters
 from stream.micro_batch import MAX_RECORDS, MicroBatch, Record
-from stream.outputs import Message, dead_letter, rekeyed
+from stream.outputs import dead_letter, rekeyed
 from stream.routing import shard_finder
 from stream.settings import Settings
 from stream.shard import CachedAccount, Shard
@@ -38,22 +36,8 @@ from stream.writing import account_writer
 ACCOUNTS_PER_COMMIT: Final = 500
 """Redis cannot stop a script that has written, so its work per call is bounded."""
 DUE_PER_TICK: Final = 500
-NEVER: Final = float("-inf")
 
 Seal = Callable[[Shard], None]
-
-
-class Routed(msgspec.Struct, frozen=True, gc=False):
-    """A decoded record and where it goes."""
-
-    record: Record
-    event: Event | None
-    time: float
-    account_id: str | None = None
-    """The account that it is folded into here; None when it is not."""
-    outcome: Outcome = Outcome.SCORED
-    message: Message | None = None
-    """What is produced of it."""
 
 
 class Scorer:
@@ -131,27 +115,32 @@ class Scorer:
         if not shard.lost:
             shard.offsets[topic] = max(first, batch.offset + 1)
 
-    def _routed(self, shard: Shard, topic: str, records: list[Record]) -> list[Routed]:
+    def _routed(self, shard: Shard, topic: str, records: list[Record]) -> list[Decoded]:
         """Decode *records* and decide of each where it goes.
 
         Raises TooManyDeadLetters, giving up the shard: nothing more of it passes the fence.
         """
         bad: dict[int, str] = {}
         now, decode = time.time(), self._decoders[topic]
+        shard_of, number = self._shard_of, shard.number
         needs_account = topic != TYPE_TOPICS["spend"]
         routed = []
         for record in records:
             decoded = decode(record, now)
             event = decoded.event
             account_id = None if event is None else event.get("account_id")
-            if account_id is not None and needs_account and record.key is not None:
-                home = self._shard_of(account_id)
-                if home == shard.number:
-                    routed.append(Routed(record, event, decoded.time, account_id))
-                    continue
-            if decoded.error is not None:
-                bad[record.offset] = decoded.error.reason.value
-            routed.append(self._elsewhere(decoded, topic))
+            if (
+                account_id is not None
+                and needs_account
+                and record.key is not None
+                and shard_of(account_id) == number
+            ):
+                decoded.account_id = account_id
+            else:
+                self._send_elsewhere(decoded, topic)
+                if decoded.error is not None:
+                    bad[record.offset] = decoded.error.reason.value
+            routed.append(decoded)
         count = self._counts[topic]
         excess = self._limit.excess(count, count.note(shard.number, records, bad))
         if excess is not None:
@@ -160,41 +149,41 @@ class Scorer:
             raise TooManyDeadLetters(sentence(excess, name, self._limit))
         return routed
 
-    def _elsewhere(self, decoded: Decoded, topic: str) -> Routed:
-        """Return what becomes of a record that is not folded here."""
+    def _send_elsewhere(self, decoded: Decoded, topic: str) -> None:
+        """Note in *decoded* what becomes of a record that is not folded here."""
         record, event, prefix = decoded.record, decoded.event, self._settings.topic_prefix
         if event is None:
             assert decoded.error is not None
             self._metrics.dead_letters.labels(decoded.error.reason.value).inc()
-            message = dead_letter(record, decoded.error, prefix=prefix)
-            return Routed(record, None, NEVER, outcome=Outcome.DEAD, message=message)
-        if event["type"] == "spend":  # belongs to no account: it is kept as it is
-            return Routed(record, event, decoded.time, outcome=Outcome.SCORED)
-        account_id = event.get("account_id")
-        if account_id is None:  # until it is looked up
-            return Routed(record, event, decoded.time, outcome=Outcome.UNRESOLVED)
-        message = rekeyed(record, topic, account_id, self._shard_of(account_id))
-        return Routed(record, event, decoded.time, outcome=Outcome.REKEYED, message=message)
+            decoded.outcome = Outcome.DEAD
+            decoded.message = dead_letter(record, decoded.error, prefix=prefix)
+        elif event["type"] == "spend":  # belongs to no account: it is kept as it is
+            pass
+        elif (account_id := event.get("account_id")) is None:  # until it is looked up
+            decoded.outcome = Outcome.UNRESOLVED
+        else:
+            decoded.outcome = Outcome.REKEYED
+            decoded.message = rekeyed(record, topic, account_id, self._shard_of(account_id))
 
-    async def _attribute(self, topic: str, routed: list[Routed]) -> None:
+    async def _attribute(self, topic: str, routed: list[Decoded]) -> None:
         """Look up whose those of *routed* are that name no account, and where they go."""
         asked = [
-            (place, each.record, each.event)
-            for place, each in enumerate(routed)
+            (each, each.event)
+            for each in routed
             if each.outcome is Outcome.UNRESOLVED
             or (self._attributor.rolls_up and self._attributor.concerns(each.event))
             if each.event is not None
         ]
         if not asked:
             return
-        decided = await self._attributor.decide(topic, [(r, e) for _, r, e in asked])
-        for (place, record, event), decision in zip(asked, decided, strict=True):
+        records = [(each.record, event) for each, event in asked]
+        decided = await self._attributor.decide(topic, records)
+        for (each, _), decision in zip(asked, decided, strict=True):
             if decision is not None:
-                outcome, message = decision
-                time_ = routed[place].time
-                routed[place] = Routed(record, event, time_, outcome=outcome, message=message)
+                each.account_id = None
+                each.outcome, each.message = decision
 
-    def _fold(self, shard: Shard, topic: str, routed: list[Routed], seal: Seal) -> None:
+    def _fold(self, shard: Shard, topic: str, routed: list[Decoded], seal: Seal) -> None:
         accounts, rules = shard.accounts, self.rules
         opened = shard.open
         dirty, stamps = opened.dirty, opened.stamps
@@ -234,7 +223,7 @@ class Scorer:
             if live.facts:
                 pack(live, texts)
 
-    async def _load(self, shard: Shard, routed: list[Routed]) -> set[str]:
+    async def _load(self, shard: Shard, routed: list[Decoded]) -> set[str]:
         """Read the states and seen ids that folding *routed* needs and the cache lacks.
 
         Return the accounts into which they are folded.
@@ -268,9 +257,10 @@ class Scorer:
 
     async def _load_one(self, shard: Shard, decoded: Decoded, account_id: str) -> None:
         """Read what folding *decoded* into the account needs."""
-        await self._load(shard, [Routed(decoded.record, decoded.event, decoded.time, account_id)])
+        decoded.account_id = account_id
+        await self._load(shard, [decoded])
 
-    def _unread(self, account: CachedAccount, each: Routed) -> tuple[int, int] | None:
+    def _unread(self, account: CachedAccount, each: Decoded) -> tuple[int, int] | None:
         """Return the seen ids that looking *each* up needs and only Redis has.
 
         Redis has none of days after the newest event of the type.

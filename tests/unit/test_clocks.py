@@ -1,7 +1,8 @@
 """A shard's clocks: the event clock, and how far due instants go while records wait."""
 
+from stream.decoding import NEVER
 from stream.micro_batch import MAX_RECORDS
-from stream.scorer import NEVER, due_until, event_clock
+from stream.scorer import due_until, event_clock
 from stream.shard import Shard
 from stream.state_store import Fence
 

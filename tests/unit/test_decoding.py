@@ -7,7 +7,7 @@ import pytest
 
 from scoring.errors import Reason
 from scoring.events import TOPIC_TYPES
-from stream.decoding import Decoded, record_decoder
+from stream.decoding import NEVER, Decoded, record_decoder
 from tests.records import consumed
 
 NOON = 1_767_268_800.0
@@ -34,7 +34,7 @@ def decoded(value: bytes | None, *, topic: str = "page-visits", now: float = NOO
 def reason(value: bytes | None, **options: Any) -> Reason:
     found = decoded(value, **options)
     assert found.event is None
-    assert found.time == 0.0
+    assert found.time == NEVER
     assert found.error is not None
     return found.error.reason
 
