@@ -74,7 +74,7 @@ class TopicWindow:
         """Return what *score* says of the window, remembering it."""
         value = self.score
         if value is None:
-            value = self.score = score(Window(self.count, self.baseline, weeks))
+            value = self.score = score(self.as_of(weeks))
         return value
 
 

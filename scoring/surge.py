@@ -81,7 +81,7 @@ def remembered_starts(model: SurgeModel) -> Callable[[int, int], int]:
 
     @lru_cache(maxsize=SCORES_REMEMBERED)
     def start(baseline: int, weeks: int) -> int:
-        return _least_count(baseline, weeks, score=model.start_score, model=model)
+        return _least_count(baseline, weeks, model)
 
     return start
 
@@ -96,15 +96,15 @@ def rounded_down(baseline: int) -> int:
     return baseline if spare <= 0 else baseline >> spare << spare
 
 
-def _least_count(baseline: int, weeks: int, *, score: float, model: SurgeModel) -> int:
-    """Return the least count above 0 whose score is at least *score*, found by halving.
+def _least_count(baseline: int, weeks: int, model: SurgeModel) -> int:
+    """Return the least count above 0 whose score starts a surge, found by halving.
 
     It begins two deviations above what is usual, near which thresholds lie: every look costs two
     incomplete beta functions.
     """
 
     def reaches(count: int) -> bool:
-        return surge_score(Window(count, baseline, weeks), model) >= score
+        return surge_score(Window(count, baseline, weeks), model) >= model.start_score
 
     usual = expected_count(Window(0, baseline, weeks), model)
     deviation = sqrt(usual + usual / (model.prior_weeks + weeks))

@@ -55,7 +55,9 @@ def record_decoder(topic: str, *, max_bytes: int) -> DecodeRecord:
         except ValidationError as error:
             return Decoded(record, None, NEVER, bad_record(error))
         except BadRecord as error:
-            return Decoded(record, None, NEVER, error)
+            # Its traceback leads back to whoever holds the decoded records: a cycle, of objects
+            # that the collector of cycles does not know.
+            return Decoded(record, None, NEVER, error.with_traceback(None))
 
     return decoded
 

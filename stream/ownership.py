@@ -294,8 +294,8 @@ class Ownership:
         opened = shard.open
         if not opened.stamps:
             return False
-        behind = time.time() - opened.stamps[-1] / 1_000
         age = time.monotonic() - opened.since
+        behind = time.time() - opened.stamps[0] / 1_000 - age  # when the unit was opened
         most = min(CATCH_UP_SECONDS, behind * CATCH_UP_SHARE)
         return behind > OLD_SECONDS and age < most and not self._read_to_end(shard)
 

@@ -9,7 +9,12 @@ from starlette.responses import Response
 
 PROBLEM_TYPE: Final = "application/problem+json"
 
-_RFC_9110: Final = {413: "Content Too Large", 422: "Unprocessable Content"}
+_RFC_9110: Final = {
+    413: "Content Too Large",
+    414: "URI Too Long",
+    416: "Range Not Satisfiable",
+    422: "Unprocessable Content",
+}
 """Names of statuses that Python has since 3.13."""
 
 _encode = msgspec.json.Encoder().encode

@@ -1,6 +1,8 @@
 """Decoding: each record is an event or a reason, and nothing is raised."""
 
+import gc
 import json
+import weakref
 from typing import Any
 
 import pytest
@@ -125,3 +127,26 @@ def test_nothing_that_a_producer_sends_is_raised(topic: str, value: bytes) -> No
     found = decoded(value, topic=topic)
 
     assert (found.event is None) is (found.error is not None)
+
+
+class Batch(list[Decoded]):
+    """A list that a weak reference can look at."""
+
+
+@pytest.mark.parametrize(
+    "value",
+    [None, b"x" * (MAX_BYTES + 1), visit(time="2026-01-01T12:30:00Z"), b"no JSON"],
+    ids=["no value", "too large", "in the future", "no JSON"],
+)
+def test_a_bad_record_keeps_nobody_alive(value: bytes | None) -> None:
+    def read() -> weakref.ref[Batch]:
+        batch = Batch()
+        batch.append(decoded(value))
+        batch.append(decoded(visit()))
+        assert [each.event is None for each in batch] == [True, False]
+        return weakref.ref(batch)
+
+    held = read()
+    gc.collect()
+
+    assert held() is None

@@ -46,19 +46,19 @@ def test_a_unit_grows_while_old_records_are_left_to_read(
 
 
 @pytest.mark.parametrize(
-    ("came", "age", "grows"),
+    ("lag", "age", "grows"),
     [
-        (-0.9, 0.0, False),
-        (-2.0, 0.5, True),
-        (-2.0, 1.1, False),
-        (LONG_AGO, 2.5, True),
-        (LONG_AGO, 3.1, False),
+        (0.9, 0.0, False),
+        (2.0, 0.8, True),
+        (2.0, 1.2, False),
+        (3_600.0, 2.8, True),
+        (3_600.0, 3.2, False),
     ],
-    ids=["too young", "young", "old enough", "within three seconds", "after them"],
+    ids=["too young", "within half its lag", "after that", "within three seconds", "after them"],
 )
-def test_a_unit_grows_for_half_as_long_as_its_records_have_lain_in_kafka(
-    came: float, age: float, *, grows: bool
+def test_a_unit_grows_for_half_as_long_as_its_records_had_lain_in_kafka(
+    lag: float, age: float, *, grows: bool
 ) -> None:
     more: dict[str, int | None] = {"page-visits": 11, "emails": 5}
 
-    assert asyncio.run(catches_up(more, came=came, age=age)) is grows
+    assert asyncio.run(catches_up(more, came=-lag - age, age=age)) is grows

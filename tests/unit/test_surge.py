@@ -1,4 +1,4 @@
-"""Intent surge: windows, scores and thresholds, with numbers worked out by hand."""
+"""Intent surge: windows, scores and what starts a surge, with numbers worked out by hand."""
 
 import pytest
 

@@ -187,6 +187,16 @@ def test_late_events_raise_the_usual() -> None:
     assert announced_by(*history, signal(0.5, 30), signal(7.5, 8)) == []
 
 
+def test_late_events_of_the_weeks_before_end_a_surge() -> None:
+    surging = [signal(0, 1), signal(7, 9)]
+
+    assert announced_by(*surging)[-2:] == [("surge_started", "*", 7), ("surge_started", "crm", 7)]
+    assert announced_by(*surging, signal(0.5, 30))[-2:] == [
+        ("surge_ended", "*", 7),
+        ("surge_ended", "crm", 7),
+    ]
+
+
 def test_due_instants_come_before_the_event_of_the_same_instant() -> None:
     assert announced_by(signal(0, 4), signal(7, 50)) == [
         ("surge_started", "*", 0),
