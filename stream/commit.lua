@@ -116,6 +116,17 @@ local function cut(key, oldest, reach, most)
   redis.call('SET', key, head .. string.sub(log, i * FACT + 1))
 end
 
+-- APPEND doubles the room of a string that it grows. What is not long is written anew instead, at
+-- the size that it has: most logs of facts stay below that, and they are most of what is stored.
+local REWRITTEN = 32768
+local function append(key, more)
+  if redis.call('STRLEN', key) < REWRITTEN then
+    redis.call('SET', key, (redis.call('GET', key) or '') .. more)
+  else
+    redis.call('APPEND', key, more)
+  end
+end
+
 local at = 5
 for _, a in ipairs(accounts) do
   local id, scores = a[1], a[3]
@@ -145,13 +156,13 @@ for _, a in ipairs(accounts) do
   end
   if a[11] then
     local facts = prefix .. 'facts:' .. id
-    redis.call('APPEND', facts, ARGV[at])
+    append(facts, ARGV[at])
     cut(facts, a[13], a[14], a[15])
     at = at + 1
   end
   if a[12] then
     local records = prefix .. 'records:' .. id
-    redis.call('APPEND', records, ARGV[at])
+    append(records, ARGV[at])
     cut(records, -1e300, -1e300, a[15])
     at = at + 1
   end

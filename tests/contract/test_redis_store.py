@@ -12,8 +12,19 @@ import pytest
 import redis
 import redis.asyncio
 
+from scoring.kpis.codes import TOUCH, Code
+from scoring.kpis.facts import FACT
 from stream.errors import SurgelineError, Unreachable
-from stream.state_store import META, SEEN_SECONDS, Answer, Fence, RedisStore, shard_prefix
+from stream.fact_logs import FactWrite
+from stream.state_store import (
+    FACT_LOGS,
+    META,
+    SEEN_SECONDS,
+    Answer,
+    Fence,
+    RedisStore,
+    shard_prefix,
+)
 from tests.contract.subject import InsideRedis, Subject, account_write, full_write
 from tests.servers import RedisServer, require_servers
 from tests.system.harness import PATIENCE
@@ -136,6 +147,18 @@ def test_nothing_but_seen_ids_expires(subject: RealSubject) -> None:
 
     expiring = {key for key in subject.stored_keys() if subject.redis.ttl(key) != -1}
     assert expiring == {subject.key("seen:acme:ad:20000")}
+
+
+def test_logs_of_facts_take_little_more_than_their_bytes(subject: RealSubject) -> None:
+    subject.claim()
+    new = FACT.pack(1.0, 1.0, 1.0, 1, 2, 3, Code.PAGE_VISIT, TOUCH) * 5
+
+    for seq in range(47):  # just after APPEND would have doubled the room
+        subject.write(seq, account_write(facts=FactWrite(new, new)))
+
+    for log in FACT_LOGS:
+        taken = subject.redis.memory_usage(subject.key(f"{log}:acme"))
+        assert 47 * len(new) < taken < 1.3 * 47 * len(new)
 
 
 @pytest.mark.parametrize("name", [*HASHES, *ZSETS, "seen:acme:ad:20000"])

@@ -632,6 +632,20 @@ def test_facts_are_appended_in_order(subject: Subject) -> None:
     assert subject.facts("acme", "unknown") == [(fact(1.0) + fact(3.0), fact(2.0)), (b"", b"")]
 
 
+def test_a_log_of_any_length_is_appended_to(subject: Subject) -> None:
+    subject.claim()
+    hundreds = [
+        b"".join(fact(float(n)) for n in range(at, at + 100)) for at in range(0, 1_200, 100)
+    ]
+
+    for seq, new in enumerate(hundreds):
+        subject.write(seq, account_write(facts=FactWrite(new, new)))
+
+    whole = b"".join(hundreds)
+    assert len(whole) > 48_000
+    assert subject.facts("acme") == [(whole, whole)]
+
+
 def test_a_log_beyond_its_bounds_loses_its_oldest_facts_and_says_so(subject: Subject) -> None:
     subject.claim()
     facts = [fact(float(n), flags=TOUCH if n % 2 else 0) for n in range(40)]
