@@ -121,7 +121,7 @@ end
 local REWRITTEN = 32768
 local function append(key, more)
   if redis.call('STRLEN', key) < REWRITTEN then
-    redis.call('SET', key, (redis.call('GET', key) or '') .. more)
+    redis.call('SET', key, redis.call('GETRANGE', key, 0, -1) .. more)
   else
     redis.call('APPEND', key, more)
   end
