@@ -62,8 +62,6 @@ class Rules:
     read_page: Callable[[str], Page]
     surge_start: Callable[[int, int], int]
     """From (baseline, weeks) to the least count that starts a surge."""
-    surge_end: float
-    """A surge ends below this score."""
     surge_score: Callable[[Window], float]
 
     def engagement_score(self, minutes: float) -> float:
@@ -99,7 +97,6 @@ class Rules:
             weights=weights,
             read_page=read_page,
             surge_start=remembered_starts(model.surge),
-            surge_end=model.surge.end_score,
             surge_score=remembered_scores(model.surge),
         )
 

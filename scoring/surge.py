@@ -131,16 +131,12 @@ def window_of(state: AccountState, topic: str, day: int, model: SurgeModel) -> W
 
 
 def _window(series: DaySeries, day: int, weeks: int, model: SurgeModel) -> Window:
-    # `over_days` twice, written out: it runs for every topic of every account of a commit.
-    week = day - model.window_days - series[0] + 2
-    end, begin = week + model.window_days, week - model.baseline_days
-    if begin < 1:
-        begin = 1
-        if week < 1:
-            week = 1
-            if end < 1:
-                end = 1
-    return Window(sum(series[week:end]), sum(series[begin:week]), weeks)
+    first = day - model.window_days + 1
+    return Window(
+        over_days(series, first, day),
+        over_days(series, first - model.baseline_days, first - 1),
+        weeks,
+    )
 
 
 def complete_weeks(first_counted_day: int | None, day: int, model: SurgeModel) -> int:

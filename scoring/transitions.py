@@ -201,7 +201,8 @@ def _decide_surge(state: AccountState, live: Live, topic: str, rules: Rules, cau
 
 def _goes_on(window: TopicWindow, weeks: int, rules: Rules) -> bool:
     """Tell whether a surge goes on: never without a count, even where the model ends it at 0."""
-    return window.count > 0 and window.scored(weeks, rules.surge_score) >= rules.surge_end
+    end = rules.model.surge.end_score
+    return window.count > 0 and window.scored(weeks, rules.surge_score) >= end
 
 
 def _announce(state: AccountState, live: Live, rule: str, subject: str, cause: Cause) -> None:
