@@ -339,6 +339,17 @@ _FREQUENT: Final = frozenset({"ad", "page_visit", "chat", "email", "intent"})
 _PLAIN_TIME: Final = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,6})?(Z|[+-][0-9]{2}:[0-9]{2})"
 ).fullmatch
+_UTC: Final = frozenset({"Z", "+00:00"})
+
+
+def _is_plain(time: str) -> bool:
+    """Tell whether *time*, if `datetime.fromisoformat` takes it, is RFC 3339 with an offset."""
+    # The expression takes thrice as long as these looks at what most producers write. Behind a NUL
+    # `fromisoformat` reads nothing.
+    ends = time[19:] in _UTC or (time[19:20] == "." and (time[26:] in _UTC or time[23:] in _UTC))
+    if ends and time[4:17:3] == "--T::" and "\0" not in time:
+        return True
+    return _PLAIN_TIME(time) is not None
 
 
 def decoders() -> dict[str, Decoder]:
@@ -376,7 +387,7 @@ def _quick_decoder(schema: Any, judge: Decoder) -> Decoder:
             # msgspec leaves the bytes of strings that it skips unread.
             event: Event = decode(value if value.isascii() else value.decode())
             time = event["time"]
-            if not _PLAIN_TIME(time):
+            if not _is_plain(time):
                 return judge(value)
             event["time"] = parse_time(time)
         except (ValueError, RecursionError):  # all of msgspec's errors are ValueErrors

@@ -7,7 +7,7 @@ reaches 60 at most, so an account that hangs on one person shows.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from typing import NamedTuple, Self
+from typing import NamedTuple
 
 from scoring.account import AccountState, Contact
 from scoring.decay import saturated, weight
@@ -59,34 +59,14 @@ def strength(
     >>> strength(0.0, 0.0, seniority=1.0, model=default_model().relationship)
     0.0
     """
-    return _strength(inbound, outbound, seniority, _Constants.of(model))
-
-
-class _Constants(NamedTuple):
-    """What the strength of a relationship is computed with; looked up once for all contacts."""
-
-    outbound_share: float
-    saturation: float
-    reciprocity_floor: float
-    full_seniority_weight: float
-
-    @classmethod
-    def of(cls, model: RelationshipModel) -> Self:
-        return cls(
-            model.outbound_share,
-            model.saturation,
-            model.reciprocity_floor,
-            model.full_seniority_weight,
-        )
-
-
-def _strength(inbound: float, outbound: float, seniority: float, constants: _Constants) -> float:
     total = inbound + outbound
     if total <= 0.0:
         return 0.0
-    share, saturation, floor, full = constants
-    closeness = saturated(inbound + share * outbound, half_saturation=saturation)
+    closeness = saturated(
+        inbound + model.outbound_share * outbound, half_saturation=model.saturation
+    )
     less = outbound if outbound < inbound else inbound
+    floor, full = model.reciprocity_floor, model.full_seniority_weight
     known = seniority / full if seniority < full else 1.0
     return closeness * (floor + (1.0 - floor) * (2.0 * less / total)) * known
 
@@ -123,13 +103,13 @@ def strength_values(
     model: RelationshipModel,
 ) -> list[float]:
     """Return the strengths of `strengths` alone: it runs for every account of every commit."""
-    factor, constants = exchange_factor(state, now, model), _Constants.of(model)
+    factor = exchange_factor(state, now, model)
     return [
-        _strength(
+        strength(
             contact.inbound * factor,
             contact.outbound * factor,
-            weights[contact.seniority],
-            constants,
+            seniority=weights[contact.seniority],
+            model=model,
         )
         for contact in state.contacts.values()
         if not contact.removed and contact.inbound + contact.outbound > 0.0

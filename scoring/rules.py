@@ -12,6 +12,7 @@ from scoring.events import ENGAGEMENT_TYPES, TOPIC_TYPES
 from scoring.model import SECONDS_PER_DAY, ScoringModel
 from scoring.noise import LabelOf, labels_by_type
 from scoring.pages import Page, page_reader
+from scoring.sections import plain
 from scoring.surge import Window, remembered_scores, remembered_starts
 
 _EXCHANGES = frozenset({"chat", "email", "meeting"})
@@ -41,6 +42,9 @@ class Rules:
     """Derived values of one model; functions in it remember results, and nothing else."""
 
     model: ScoringModel
+    """Its fields and properties, for reading."""
+    digest: str
+    """Of the model; see there."""
     half_life_seconds: float
     exchange_half_life_seconds: float
     horizon_seconds: float
@@ -79,7 +83,8 @@ class Rules:
         read_page = page_reader(model)
         half_lives = engagement.half_life_days, model.relationship.half_life_days
         return cls(
-            model=model,
+            model=plain(model),
+            digest=model.digest,
             half_life_seconds=half_lives[0] * SECONDS_PER_DAY,
             exchange_half_life_seconds=half_lives[1] * SECONDS_PER_DAY,
             landmark_seconds=MAX_HALF_LIVES * min(half_lives) * SECONDS_PER_DAY,

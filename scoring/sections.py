@@ -1,6 +1,7 @@
 """What the sections of the scoring model are made of: bounded numbers, words, frozen tables."""
 
-from typing import Annotated, Final, TypeAlias
+from dataclasses import make_dataclass
+from typing import Annotated, Final, TypeAlias, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, Strict, StringConstraints
 
@@ -25,3 +26,20 @@ class Section(BaseModel):
     """A table of the model: frozen, strict, without unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+
+
+S = TypeVar("S", bound=Section)
+
+
+def plain(section: S) -> S:
+    """Return *section*, and the tables in it, as objects that have its fields and properties alone.
+
+    They are read at every event: looking into one of pydantic's takes as long as a dozen of these.
+    """
+    fields = {name: plain(v) if isinstance(v, Section) else v for name, v in section}
+    own = [kind for kind in type(section).__mro__ if issubclass(kind, Section)]
+    properties = {n: v for kind in own for n, v in vars(kind).items() if isinstance(v, property)}
+    made = make_dataclass(
+        type(section).__name__, fields, namespace=properties, frozen=True, slots=True
+    )
+    return cast("S", made(**fields))

@@ -55,7 +55,8 @@ ROWS = (
     Row("c2", "two surgeline workers of one group", workers=2),
     Row("d", "stock Faust, event by event, one Redis write each", at_most=20_000),
     Row("e", "stock Faust take(1000, 0.1 s), one Redis pipeline a batch", at_most=60_000),
-    Row("f", "aiokafka getmany, one decayed sum, one Redis pipeline a poll"),
+    Row("f", "aiokafka getmany, pydantic models, one decayed sum, one Redis pipeline a poll"),
+    Row("f2", "the same with the worker's own decoders"),
 )
 
 

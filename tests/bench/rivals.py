@@ -5,15 +5,11 @@
 
 import asyncio
 import contextlib
-import struct
 import sys
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from math import exp2
 from typing import Any
 
-import aiokafka
 import faust
 import msgspec
 import redis.asyncio
@@ -30,6 +26,7 @@ from stream.decoding import Decoded, DecodeRecord, record_decoder
 from stream.state_store import account_key, state_key
 from stream.transport import MicroBatchTransport, Undecoded
 from stream.writing import account_writer
+from tests.bench import afternoon
 from tests.bench.meter import Stopwatch
 from tests.bench.plan import Plan
 from tests.builders import announce_alert, announce_errand
@@ -37,7 +34,6 @@ from tests.builders import announce_alert, announce_errand
 STOP_SECONDS = 5.0
 TAKEN = 1_000
 TAKE_SECONDS = 0.1
-POLLED = 4_000
 
 Validate = Callable[[str, Any], Decoded]
 
@@ -229,48 +225,19 @@ async def _until_done(app: Any, done: asyncio.Event) -> None:
 
 
 async def plain_consumer(plan: Plan, watch: Stopwatch) -> None:
-    """Row f: aiokafka alone; validation, one decayed sum per account, one pipeline per poll."""
+    """Row f: aiokafka and pydantic alone."""
+    await afternoon.consume(plan, watch, topics(plan), afternoon.reader())
+
+
+async def plain_consumer_with_our_decoders(plan: Plan, watch: Stopwatch) -> None:
+    """Row f2: the same loop, and this project's decoders."""
     validate = validator(plan)
-    half_life = Rules.of(default_model()).half_life_seconds
-    landmark = time.time()
-    sums: dict[str, float] = defaultdict(float)
-    store = redis.asyncio.Redis.from_url(plan.redis_url)
-    consumer: Any = aiokafka.AIOKafkaConsumer(
-        *topics(plan),
-        bootstrap_servers=plan.kafka,
-        group_id=plan.group,
-        auto_offset_reset="earliest",
-        enable_auto_commit=False,
-        session_timeout_ms=int(plan.settings.session_seconds * 1_000),
-        rebalance_timeout_ms=int(plan.settings.session_seconds * 1_000),
-        heartbeat_interval_ms=int(plan.settings.session_seconds * 1_000 / 6),
-    )
-    await consumer.start()
-    finished = False
-    while not finished:
-        polled = await consumer.getmany(timeout_ms=1_000, max_records=POLLED)
-        if not polled:
-            continue
-        watch.begin()
-        touched, handled = set(), 0
-        for tp, records in polled.items():
-            handled += len(records)
-            for record in records:
-                decoded = validate(tp.topic, record)
-                if decoded.event is None:
-                    watch.invalid += 1
-                    continue
-                account_id = decoded.event["account_id"]
-                sums[account_id] += exp2((decoded.time - landmark) / half_life)
-                touched.add(account_id)
-        async with store.pipeline(transaction=False) as pipe:
-            for account_id in touched:
-                pipe.set(f"sum:{account_id}", struct.pack("<d", sums[account_id]))
-            await pipe.execute()
-        await consumer.commit()
-        finished = watch.add(handled)
-    await consumer.stop()
-    await store.aclose()
+
+    def read(record: Any) -> tuple[str, float] | None:
+        decoded = validate(record.topic, record)
+        return None if decoded.event is None else (decoded.event["account_id"], decoded.time)
+
+    await afternoon.consume(plan, watch, topics(plan), read)
 
 
 RIVALS = {
@@ -279,6 +246,7 @@ RIVALS = {
     "d": stock_event_by_event,
     "e": stock_take,
     "f": plain_consumer,
+    "f2": plain_consumer_with_our_decoders,
 }
 
 

@@ -49,6 +49,10 @@ ODD_VALUES = (
     b'{"":' * 400 + b"1" + b"}" * 400,
     b"[" * 3_000 + b"]" * 3_000,
 )
+AD: Json = {
+    "id": "1", "source": "s", "type": "ad", "action": "click", "campaign_id": "c",
+    "placement": "web", "cost": 1,
+}  # fmt: skip
 FIELDS = ("id", "time", "action", "url", "direction", "strength", "cost", "contact_id", "unknown")
 
 
@@ -84,9 +88,21 @@ def test_every_decoder_decides_as_the_judge_does(type_: str, data: st.DataObject
     assert found == read(JUDGE, raw)
 
 
+@given(data=st.data())
+def test_a_time_is_read_as_the_judge_reads_it(data: st.DataObject) -> None:
+    known = ("Z", "+00:00", ".5Z", ".123Z", ".123456Z", ".123+00:00", ".123456+00:00", "+05:30")
+    time = list("2026-01-02T03:04:05" + data.draw(st.sampled_from(known)))
+    for _ in range(data.draw(st.integers(0, 4))):
+        at = data.draw(st.integers(0, len(time)) | st.integers(16, len(time)))
+        with_ = data.draw(st.sampled_from((*"019:.,+-TZtz W", "٣", "\0", "")))
+        time[at : at + data.draw(st.integers(0, 1))] = with_
+    raw = json.dumps(AD | {"time": "".join(time)}).encode()
+
+    assert read(DECODERS["ad"], raw) == read(JUDGE, raw)
+
+
 def test_most_records_need_no_judge() -> None:
-    raw = b'{"id":"1","source":"s","type":"ad","time":"2026-01-02T03:04:05.5Z","action":"click",'
-    raw += b'"campaign_id":"c","placement":"web","cost":1}'
+    raw = json.dumps(AD | {"time": "2026-01-02T03:04:05.5Z"}).encode()
 
     found = read(DECODERS["ad"], raw)
 

@@ -14,6 +14,7 @@ import pytest
 from scoring.kpis.columns import Facts
 from scoring.kpis.definitions import KPIS
 from scoring.kpis.engine import Figure, kpi_period, kpis_of
+from scoring.model import default_model
 from scoring.rules import Rules
 from stream.kpi_reading import facts_of_lines
 from stream.simulator import simulate
@@ -115,7 +116,7 @@ def market(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
     lines = [json.dumps(event).encode() for event in events]
     facts, _, _ = facts_of_lines(lines, rules, until=END.timestamp(), now=time.time())
     folder: Path = tmp_path_factory.mktemp("kpis")
-    return Market(events, facts, reference(events, rules.model, folder), rules)
+    return Market(events, facts, reference(events, default_model(), folder), rules)
 
 
 def attention(events: list[Json], end: float) -> Iterator[tuple[str, dict[str, Any]]]:

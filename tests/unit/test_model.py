@@ -4,6 +4,7 @@ import pytest
 
 from scoring.errors import InvalidModel
 from scoring.model import ScoringModel, default_model, parse_model
+from scoring.sections import plain
 
 
 def test_an_empty_file_is_the_default_model() -> None:
@@ -187,3 +188,18 @@ def test_half_life_too_short_for_its_instants_to_differ_is_refused() -> None:
     # The stage would fall at the instant that it is at, and be looked at there for ever.
     with pytest.raises(InvalidModel, match=r"engagement\.half_life_days = 1e-09: "):
         parse_model("[engagement]\nhalf_life_days = 1e-9")
+
+
+def test_a_plain_model_has_the_fields_and_the_properties_of_its_own_and_cannot_be_changed() -> None:
+    model = default_model()
+
+    found = plain(model)
+
+    assert found.surge.topics is model.surge.topics
+    assert found.engagement.points.ad_click == model.engagement.points.ad_click
+    assert found.kpis.keep_seconds == model.kpis.keep_seconds
+    rule = found.alerts.high_value_page
+    assert rule.cooldown_seconds == model.alerts.high_value_page.cooldown_seconds
+    assert rule.min_dwell_seconds == model.alerts.high_value_page.min_dwell_seconds
+    with pytest.raises(AttributeError):
+        rule.enabled = False
