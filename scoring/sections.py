@@ -25,7 +25,7 @@ TopicName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length
 class Section(BaseModel):
     """A table of the model: frozen, strict, without unknown fields."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid", strict=True)
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
 S = TypeVar("S", bound=Section)

@@ -12,7 +12,7 @@ import pytest
 
 from stream.embedded import find_redis, free_port, redis_process_id
 from tests.certificates import Authority, Signed
-from tests.kafka_node import ServerUnavailable, find_jars, find_java
+from tests.kafka_node import SHORT_LIVED, ServerUnavailable, find_jars, find_java
 from tests.server_hosts import LocalProcess
 from tests.servers import LOOPBACK, KafkaServer, Server, run_apart
 
@@ -118,7 +118,7 @@ def apply_kafka_rules(kafka: KafkaServer, directory: Path, **settings: str) -> N
     source.write_text(_RULES)
     env = {**os.environ, "SURGELINE_KAFKA_URL": kafka.address, "KAFKA_ACLS": str(program)}
     calls.unlink(missing_ok=True)
-    java = [find_java(), "-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", "-cp", f"{find_jars()}/*"]
+    java = [find_java(), *SHORT_LIVED, "-cp", f"{find_jars()}/*"]
     commands: list[list[str | Path]] = [[KAFKA_RULES], [*java, source, calls]]
     for command in commands:
         done = subprocess.run(

@@ -34,6 +34,7 @@ from tests.kafka_node import (
     KAFKA_VERSION,
     LOG4J,
     NODE_CONFIG,
+    SHORT_LIVED,
     ServerUnavailable,
     find_jars,
     find_java,
@@ -155,6 +156,7 @@ class KafkaServer(Server):
         own: bool = False,
         listeners: Mapping[str, str] | None = None,
         format_arguments: Sequence[str] = (),
+        java_options: Sequence[str] = SHORT_LIVED,
     ) -> None:
         local = bool(listeners or format_arguments)
         given = None if own or local else os.environ.get("SURGELINE_KAFKA_URL")
@@ -173,7 +175,8 @@ class KafkaServer(Server):
             protocols = [f"{name}:{protocol}" for name, protocol in (listeners or {}).items()]
             protocols.insert(0, properties["listener.security.protocol.map"])
             properties["listener.security.protocol.map"] = ",".join(protocols)
-            java = [find_java(), f"-Xmx{heap_megabytes}m", "-cp", f"{find_jars()}/*"]
+            heap = f"-Xmx{heap_megabytes}m"
+            java = [find_java(), *java_options, heap, "-cp", f"{find_jars()}/*"]
             directory = Path(tempfile.mkdtemp(prefix="surgeline-kafka-"))
             host = self._process(java, properties, directory)
             if self._format is not None:

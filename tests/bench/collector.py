@@ -190,7 +190,7 @@ async def measure(arguments: argparse.Namespace) -> list[Figures]:
         servers = await stack.enter_async_context(await start_servers())
         kafka = servers.kafka
         if arguments.kafka:
-            server = await asyncio.to_thread(KafkaServer)
+            server = await asyncio.to_thread(KafkaServer, java_options=())
             await asyncio.to_thread(server.start)
             stack.callback(server.close)
             kafka = server.address

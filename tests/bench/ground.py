@@ -144,7 +144,10 @@ async def first_commit_after(ground: Ground, before: Mapping[int, Claim]) -> tup
 @contextlib.contextmanager
 def servers(logs: Path | None) -> Iterator[tuple[KafkaServer, RedisServer, Path]]:
     """Give a Kafka and a Redis, and a directory for *logs*, a temporary one when there is none."""
-    with KafkaServer(config=BROKER, own=True) as kafka, RedisServer(own=True) as redis_server:
+    with (
+        KafkaServer(config=BROKER, own=True, java_options=()) as kafka,
+        RedisServer(own=True) as redis_server,
+    ):
         if logs is not None:
             logs.mkdir(parents=True, exist_ok=True)
             yield kafka, redis_server, logs

@@ -30,7 +30,11 @@ def measured_on_kafka(
     asked = parser.parse_args()
 
     try:
-        with KafkaServer() as kafka, RedisServer() as redis, tempfile.TemporaryDirectory() as own:
+        with (
+            KafkaServer(java_options=()) as kafka,
+            RedisServer() as redis,
+            tempfile.TemporaryDirectory() as own,
+        ):
             described = machine()
             figures = asyncio.run(measure(kafka.address, redis.url, Path(own)))
     except (NotMeasured, ServerUnavailable) as error:
