@@ -42,9 +42,7 @@ class Rules:
     """Derived values of one model; functions in it remember results, and nothing else."""
 
     model: ScoringModel
-    """Its fields and properties, for reading."""
-    digest: str
-    """Of the model; see there."""
+    """The values of its fields and properties, and nothing else of it."""
     half_life_seconds: float
     exchange_half_life_seconds: float
     horizon_seconds: float
@@ -84,7 +82,6 @@ class Rules:
         half_lives = engagement.half_life_days, model.relationship.half_life_days
         return cls(
             model=plain(model),
-            digest=model.digest,
             half_life_seconds=half_lives[0] * SECONDS_PER_DAY,
             exchange_half_life_seconds=half_lives[1] * SECONDS_PER_DAY,
             landmark_seconds=MAX_HALF_LIVES * min(half_lives) * SECONDS_PER_DAY,

@@ -25,6 +25,7 @@ TopicName: TypeAlias = Annotated[str, StringConstraints(min_length=1, max_length
 class Section(BaseModel):
     """A table of the model: frozen, strict, without unknown fields."""
 
+    # Built within the model that it is a part of, and not once more by itself at every start.
     model_config = ConfigDict(frozen=True, extra="forbid", strict=True, defer_build=True)
 
 
@@ -32,14 +33,14 @@ S = TypeVar("S", bound=Section)
 
 
 def plain(section: S) -> S:
-    """Return *section*, and the tables in it, as objects that have its fields and properties alone.
+    """Return *section*, and the tables in it, as objects with the values of its fields and properties.
 
     They are read at every event: looking into one of pydantic's takes as long as a dozen of these.
     """
-    fields = {name: plain(v) if isinstance(v, Section) else v for name, v in section}
+    values = {name: plain(v) if isinstance(v, Section) else v for name, v in section}
     own = [kind for kind in type(section).__mro__ if issubclass(kind, Section)]
-    properties = {n: v for kind in own for n, v in vars(kind).items() if isinstance(v, property)}
-    made = make_dataclass(
-        type(section).__name__, fields, namespace=properties, frozen=True, slots=True
+    properties = {n for kind in own for n, v in vars(kind).items() if isinstance(v, property)}
+    values |= {name: getattr(section, name) for name in properties}
+    return cast(
+        "S", make_dataclass(type(section).__name__, values, frozen=True, slots=True)(**values)
     )
-    return cast("S", made(**fields))

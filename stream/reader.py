@@ -117,7 +117,7 @@ async def open_scores(settings: Settings) -> AsyncIterator[StoredScores]:
     store = open_store(settings)
     try:
         meta = await let_in(store.meta)
-        _check_meta(meta, settings, digest=rules.digest)
+        _check_meta(meta, settings, digest=rules.model.digest)
         yield StoredScores(
             store, rules, int(meta["partitions"]), meta.get("clock", "wall"), time.time()
         )

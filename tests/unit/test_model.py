@@ -190,7 +190,7 @@ def test_half_life_too_short_for_its_instants_to_differ_is_refused() -> None:
         parse_model("[engagement]\nhalf_life_days = 1e-9")
 
 
-def test_a_plain_model_has_the_fields_and_the_properties_of_its_own_and_cannot_be_changed() -> None:
+def test_a_plain_model_has_the_values_of_fields_and_properties_and_cannot_be_changed() -> None:
     model = default_model()
 
     found = plain(model)
@@ -198,6 +198,7 @@ def test_a_plain_model_has_the_fields_and_the_properties_of_its_own_and_cannot_b
     assert found.surge.topics is model.surge.topics
     assert found.engagement.points.ad_click == model.engagement.points.ad_click
     assert found.kpis.keep_seconds == model.kpis.keep_seconds
+    assert found.digest == model.digest
     rule = found.alerts.high_value_page
     assert rule.cooldown_seconds == model.alerts.high_value_page.cooldown_seconds
     assert rule.min_dwell_seconds == model.alerts.high_value_page.min_dwell_seconds
