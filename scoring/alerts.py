@@ -120,7 +120,7 @@ def raise_alert(
     *what* is the rule, the subject, and for what within the account the cooldown runs.
     """
     name, subject, within = what
-    rule: AlertRule = getattr(rules.model.alerts, name)
+    rule = _rule(rules, name)
     if not rule.enabled or _cools_down(state, name, within, at=at, rules=rules):
         return
     if rule.cooldown_minutes:
@@ -131,13 +131,18 @@ def raise_alert(
     live.raised.append(Raised(name, subject, why))
 
 
+def _rule(rules: Rules, name: str) -> AlertRule:
+    rule: AlertRule = getattr(rules.model.alerts, name)
+    return rule
+
+
 def _cools_down(state: AccountState, name: str, within: str, *, at: float, rules: Rules) -> bool:
     last = state.alerted.get(_CODES[name] + within)
-    return last is not None and at - last < rules.cooldowns[name]
+    return last is not None and at - last < _rule(rules, name).cooldown_seconds
 
 
 def _forget_cooldowns(state: AccountState, rules: Rules, at: float) -> None:
-    seconds = {code: rules.cooldowns[name] for name, code in _CODES.items()}
+    seconds = {code: _rule(rules, name).cooldown_seconds for name, code in _CODES.items()}
     for key in [k for k, last in state.alerted.items() if at - last >= seconds[k[0]]]:
         del state.alerted[key]
 
@@ -287,7 +292,7 @@ def _alert(
     record = state.record
     details = {} if record is None else record.details
     name = str(details.get("name") or state.account_id)
-    rule: AlertRule = getattr(rules.model.alerts, raised.rule)
+    rule = _rule(rules, raised.rule)
     assert state.instant is not None
     return Alert(
         id=reproducible_id(

@@ -55,10 +55,6 @@ class Rules:
     codes: Mapping[str, int]
     kinds: Mapping[str, Kind]
     """By event type."""
-    engaged_minutes: float
-    disengaged_minutes: float
-    cooldowns: Mapping[str, float]
-    """Seconds by alert rule."""
     weights: Mapping[int | None, float]
     """Seniority code -> factor on a person's minutes; None for unknown."""
     read_page: Callable[[str], Page]
@@ -92,10 +88,6 @@ class Rules:
             ids_per_day=engagement.dedupe_ids_per_day,
             codes=CHANNEL_CODES,
             kinds=_kinds(model, read_page),
-            # Looking into a model takes several times as long as looking here.
-            engaged_minutes=model.funnel.engaged_minutes,
-            disengaged_minutes=model.funnel.disengaged_minutes,
-            cooldowns={name: rule.cooldown_seconds for name, rule in model.alerts},
             weights=weights,
             read_page=read_page,
             surge_start=remembered_starts(model.surge),

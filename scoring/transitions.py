@@ -34,7 +34,7 @@ def advance(state: AccountState, live: Live, time: float, rules: Rules) -> None:
     instant = state.instant
     assert instant is not None
     factor = exp2((instant - time) / rules.half_life_seconds)
-    falls = state.engaged and state.minutes * factor < rules.disengaged_minutes
+    falls = state.engaged and state.minutes * factor < rules.model.funnel.disengaged_minutes
     if falls or time // SECONDS_PER_DAY != instant // SECONDS_PER_DAY:
         walk(state, live, time, rules)
         pass_midnights(state, live, time, rules)
@@ -99,9 +99,9 @@ def reweigh(state: AccountState, rules: Rules) -> None:
 def decide_engaged(state: AccountState, live: Live, rules: Rules, cause: Cause) -> None:
     """Enter or leave the engaged stage by the minutes at the instant (with hysteresis)."""
     if state.engaged:
-        if state.minutes >= rules.disengaged_minutes:
+        if state.minutes >= rules.model.funnel.disengaged_minutes:
             return
-    elif state.minutes < rules.engaged_minutes:
+    elif state.minutes < rules.model.funnel.engaged_minutes:
         return
     state.engaged = not state.engaged
     decide_stage(state, live, rules, cause)
@@ -227,7 +227,7 @@ def _falls_at(state: AccountState, rules: Rules) -> float:
     A billionth of a half-life after reaching it, so that rounding cannot leave them on it.
     """
     assert state.instant is not None
-    ratio = max(state.minutes / rules.disengaged_minutes, 1.0)
+    ratio = max(state.minutes / rules.model.funnel.disengaged_minutes, 1.0)
     return state.instant + rules.half_life_seconds * (log2(ratio) + 1e-9)
 
 

@@ -166,4 +166,4 @@ def engaged_at(found: Warmth, account: int, at: float, rules: Rules) -> bool:
     if row < start or not found.engaged_after[row]:
         return False
     left = found.after[row] * np.exp2((found.time[row] - at) / rules.half_life_seconds)
-    return bool(left >= rules.disengaged_minutes)
+    return bool(left >= rules.model.funnel.disengaged_minutes)
